@@ -1,0 +1,198 @@
+"""Waveform <-> log-mel <-> one segment of mel frames per video frame (paper, Fig. 2).
+
+The model never sees sound as samples. It sees, for each video frame, a small picture of the sound that belongs
+to it: `f` mel frames of `m` mel bins. `MelCodec` makes these segments and takes them apart again. It is a diffusers
+component (config plus two stored tensors), so it travels inside a pipeline folder with the settings it was trained with.
+
+Numbers follow the released R-FLAV model: a magnitude spectrogram without centring, padded by reflection so that
+`s` samples give exactly `s // hop_length` mel frames, each centred in its own stretch of `hop_length` samples.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+import torchaudio
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from einops import rearrange
+from torch import Tensor
+
+MEL_FLOOR = 1e-5  # smallest mel magnitude that is told apart from silence
+MEL_CEILING = 200.0  # the mel magnitude that maps to +1
+LOG_FLOOR = math.log(MEL_FLOOR)
+LOG_CEILING = math.log(MEL_CEILING)
+POWER_EPSILON = 1e-9  # inside the square root, as in the released model
+
+
+class Float32Module(ModelMixin):
+    """A diffusers component whose tensors stay float32 whatever the rest of the pipeline is cast to.
+
+    A mel filter bank rounded to bfloat16 is a different filter bank. `pipe.to(torch.bfloat16)` therefore moves
+    these components between devices but leaves their precision alone.
+    """
+
+    def _apply(self, fn, recurse: bool = True):
+        def keep_precision(tensor: Tensor) -> Tensor:
+            converted = fn(tensor)
+            return converted if converted.dtype == tensor.dtype else tensor.to(converted.device)
+
+        return super()._apply(keep_precision, recurse)
+
+
+def check_stft_settings(sample_rate: int, n_fft: int, win_length: int, hop_length: int) -> None:
+    """Raise ValueError for settings that cannot give `samples // hop_length` frames."""
+    for name, value in (("sample_rate", sample_rate), ("n_fft", n_fft), ("win_length", win_length), ("hop_length", hop_length)):
+        if value <= 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+    if win_length > n_fft:
+        raise ValueError(f"win_length ({win_length}) must not exceed n_fft ({n_fft})")
+    if hop_length > n_fft or (n_fft - hop_length) % 2:
+        raise ValueError(
+            f"n_fft - hop_length must be even and not negative, got n_fft={n_fft}, hop_length={hop_length}: "
+            "the signal is padded by half the difference on each side"
+        )
+
+
+def mel_filter_bank(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> Tensor:
+    """Slaney-scale, slaney-normalised mel filters, `(n_fft // 2 + 1, m)` (torchaudio)."""
+    if not 0 <= f_min < f_max <= sample_rate / 2:
+        raise ValueError(
+            f"mel range must satisfy 0 <= f_min < f_max <= sample_rate / 2, got {f_min}..{f_max} Hz at {sample_rate} Hz"
+        )
+    if n_mels <= 0:
+        raise ValueError(f"n_mels must be positive, got {n_mels}")
+    return torchaudio.functional.melscale_fbanks(
+        n_freqs=n_fft // 2 + 1, f_min=f_min, f_max=f_max, n_mels=n_mels, sample_rate=sample_rate,
+        norm="slaney", mel_scale="slaney",
+    )  # fmt: skip
+
+
+class MelCodec(Float32Module, ConfigMixin):
+    """Mono waveform <-> scaled log-mel segments, one segment per video frame.
+
+    Args:
+        sample_rate: samples per second.
+        frame_rate: video frames per second; `sample_rate / frame_rate / hop_length` must be whole.
+        n_fft, win_length, hop_length: STFT size, Hann window and step, in samples.
+        n_mels: mel bins m. f_min, f_max: their range in Hz.
+        audio_scale: the factor on the [-1, 1] segments that gives the model its variance.
+        peak: each waveform is scaled to this absolute peak before anything else, as in the released model;
+            None keeps its loudness. Silence stays silence.
+
+    Values of `encode` lie in [-audio_scale, audio_scale] for ordinary sound. Sound louder than a log-mel of ln 200
+    (possible with `peak=None`, or for pure tones) lies above; it is neither clipped nor refused, and decodes exactly.
+    All maths is float32, under autocast and in half-precision pipelines too.
+    """
+
+    config_name = "config.json"
+    _keep_in_fp32_modules = ["filter_bank", "window"]
+
+    @register_to_config
+    def __init__(
+        self,
+        sample_rate: int = 16000,
+        frame_rate: float = 10,
+        n_fft: int = 2048,
+        win_length: int = 1024,
+        hop_length: int = 160,
+        n_mels: int = 256,
+        f_min: float = 0.0,
+        f_max: float = 8000.0,
+        audio_scale: float = 1.0,
+        peak: float | None = 0.95,
+    ) -> None:
+        super().__init__()
+        check_stft_settings(sample_rate, n_fft, win_length, hop_length)
+        mel_frames = sample_rate / (frame_rate * hop_length) if frame_rate > 0 else 0.0
+        if round(mel_frames) < 1 or not math.isclose(mel_frames, round(mel_frames), rel_tol=1e-9):
+            raise ValueError(
+                f"{sample_rate} Hz at {frame_rate} video frames a second with a hop of {hop_length} samples gives "
+                f"{mel_frames:.4g} mel frames per video frame; choose numbers that give a whole one"
+            )
+        if not (math.isfinite(audio_scale) and audio_scale > 0):
+            raise ValueError(f"audio_scale must be a positive number, got {audio_scale}")
+        if peak is not None and not 0 < peak <= 1:
+            raise ValueError(f"peak must lie in (0, 1], or be None to keep the loudness, got {peak}")
+        self._frames_per_segment = round(mel_frames)
+        self._padding = (n_fft - hop_length) // 2
+        self.register_buffer("filter_bank", mel_filter_bank(sample_rate, n_fft, n_mels, f_min, f_max))
+        self.register_buffer("window", torch.hann_window(win_length, periodic=True))
+
+    @property
+    def frames_per_segment(self) -> int:
+        """f: mel frames that belong to one video frame."""
+        return self._frames_per_segment
+
+    def encode(self, waveform: Tensor) -> Tensor:
+        """Waveform `(b s)` or `(s,)` in [-1, 1] -> scaled segments `(b k f m)`, float32.
+
+        k = s // (sample_rate / frame_rate): samples after the last whole video frame give no segment, though they are
+        heard by the reflected padding and count for the peak.
+
+        Raises:
+            TypeError: not a floating point tensor.
+            ValueError: wrong number of axes, empty, NaN or infinite, or shorter than one video frame.
+        """
+        log_mel = self.log_mel(waveform)  # b m frames
+        f = self._frames_per_segment
+        k = log_mel.shape[-1] // f
+        if k == 0:
+            raise ValueError(
+                f"waveform of {waveform.shape[-1]} samples is shorter than one video frame "
+                f"({f * self.config.hop_length} samples)"
+            )
+        zero_to_one = (log_mel[..., : k * f] - LOG_FLOOR) / (LOG_CEILING - LOG_FLOOR)
+        return rearrange(self.config.audio_scale * (2 * zero_to_one - 1), "b m (k f) -> b k f m", f=f)
+
+    def decode(self, segments: Tensor) -> Tensor:
+        """Scaled segments `(b k f m)` -> natural log-mel `(b m k*f)`, float32: the exact inverse of the scaling in `encode`."""
+        expected = (self._frames_per_segment, self.config.n_mels)
+        if segments.ndim != 4 or tuple(segments.shape[-2:]) != expected:
+            raise ValueError(
+                f"segments must have shape (b k f m) with f={expected[0]} and m={expected[1]}, got {tuple(segments.shape)}"
+            )
+        check_finite_float(segments, "segments")
+        zero_to_one = (segments.float() / self.config.audio_scale + 1) / 2
+        log_mel = zero_to_one * (LOG_CEILING - LOG_FLOOR) + LOG_FLOOR
+        return rearrange(log_mel, "b k f m -> b m (k f)")
+
+    def log_mel(self, waveform: Tensor) -> Tensor:
+        """Waveform `(b s)` or `(s,)` -> natural log-mel `(b m s//hop_length)`, float32, floored at ln 1e-5.
+
+        Frame i is centred at sample i * hop_length + hop_length / 2.
+        """
+        batch = self._prepare(waveform)
+        with torch.autocast(batch.device.type, enabled=False):
+            padded = F.pad(batch[:, None], (self._padding, self._padding), mode="reflect")[:, 0]
+            spectrum = torch.stft(
+                padded, self.config.n_fft, self.config.hop_length, self.config.win_length, self.window.to(batch.device),
+                center=False, return_complex=True,
+            )  # fmt: skip
+            magnitude = torch.sqrt(torch.view_as_real(spectrum).square().sum(-1) + POWER_EPSILON)  # b bins frames
+            mel = torch.einsum("bqi,qm->bmi", magnitude, self.filter_bank.to(batch.device))
+            return torch.log(mel.clamp(min=MEL_FLOOR))
+
+    def _prepare(self, waveform: Tensor) -> Tensor:
+        """Check, bring to float32 `(b s)`, scale to the peak."""
+        if not isinstance(waveform, Tensor):
+            raise TypeError(f"waveform must be a torch.Tensor, got {type(waveform).__name__}; use torch.from_numpy")
+        if waveform.ndim not in (1, 2):
+            raise ValueError(f"waveform must be mono with shape (s,) or (b s), got {tuple(waveform.shape)}")
+        check_finite_float(waveform, "waveform")
+        batch = waveform.float().reshape(-1, waveform.shape[-1])
+        shortest = max(self.config.hop_length, self._padding + 1)  # reflection needs more samples than it adds
+        if batch.shape[-1] < shortest or batch.shape[0] == 0:
+            raise ValueError(f"waveform of shape {tuple(waveform.shape)} is too short: at least {shortest} samples are needed")
+        if self.config.peak is None:
+            return batch
+        loudest = batch.abs().amax(dim=-1, keepdim=True)
+        return torch.where(loudest > 0, batch * (self.config.peak / loudest.clamp(min=1e-30)), batch)
+
+
+def check_finite_float(tensor: Tensor, name: str) -> None:
+    """TypeError unless floating point; ValueError on NaN or infinity. `name` is what the message calls it."""
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {tensor.dtype}; integer PCM is divided by its full scale first")
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} contains NaN or infinite values")
