@@ -1,0 +1,80 @@
+"""When each frame of the window is how noisy: rolling and pre-rolling times (paper Sec. 3.3, Eq. 6-8, Fig. 4).
+
+In a window of T frames the time falls by 1/T from frame to frame, so the first one is nearly clean and the last one nearly noise.
+Rolling moves all of them up by 1/T, after which the first frame is clean and leaves. Pre-rolling gets there from pure noise: it starts
+the frames one after the other. Times are computed in float64 and handed out in float32, the same on every machine.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TIME_MARGIN = 1e-6  # training keeps off the ends, where the logit of the weight is infinite
+
+
+@dataclass(frozen=True)
+class RollingSchedule:
+    """Flow times of a rolling window.
+
+    The paper's text has t_k < t_{k+1} after Eq. 6; the formula, the figure and the released code have t falling with k, and so do we.
+
+    Attributes:
+        window: frames in the window (paper: T).
+        preroll_probability: share of training samples with pre-rolling times (paper: theta, Eq. 8).
+    """
+
+    window: int = 10
+    preroll_probability: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.window, int) or self.window < 1:
+            raise ValueError(f"window must be a whole number of frames, at least 1, not {self.window!r}")
+        if not 0 <= self.preroll_probability <= 1:
+            raise ValueError(f"preroll_probability must lie in [0, 1], not {self.preroll_probability!r}")
+
+    def rolling(self, w: Tensor) -> Tensor:
+        """t_k = 1 - (k + w) / T (Eq. 6): w in [0, 1] of shape (b,) -> (b k)."""
+        position = torch.arange(self.window, device=w.device, dtype=torch.float64)
+        return (1 - (position + w.double()[:, None]) / self.window).to(w.dtype)
+
+    def prerolling(self, w: Tensor) -> Tensor:
+        """t_k = clamp(1 - (k/T + w), 0, 1) (Eq. 7): w in [0, 1] of shape (b,) -> (b k).
+
+        w = 1 is pure noise everywhere. At w = 0 the first frame is clean and the last one at 1/T; shifted by one frame and
+        with fresh noise behind, that is the window with which rolling begins (w = 1 of Eq. 6).
+        """
+        position = torch.arange(self.window, device=w.device, dtype=torch.float64)
+        return (1 - (position / self.window + w.double()[:, None])).clamp(0, 1).to(w.dtype)
+
+    def draw(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        """Training times (b k): one w ~ U(0, 1) and one choice of phase a sample (Eq. 8), clamped to [1e-6, 1 - 1e-6]."""
+        w = torch.rand(batch, generator=generator)
+        is_rolling = torch.bernoulli(torch.full((batch, 1), 1 - self.preroll_probability), generator=generator)
+        t = torch.where(is_rolling.bool(), self.rolling(w), self.prerolling(w))
+        return t.clamp(TIME_MARGIN, 1 - TIME_MARGIN)
+
+    def preroll_steps(self, steps_per_frame: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The T N Euler steps from pure noise to a window whose first frame is clean: pairs (t (k,), dt (k,)).
+
+        dt is 0 for a frame that has not started, so it stays the noise it is.
+        """
+        return self._steps(self.prerolling, self.window * check_steps(steps_per_frame))
+
+    def roll_steps(self, steps_per_frame: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The N Euler steps in which every frame moves up by 1/T: pairs (t (k,), dt (k,)), dt = 1/(T N)."""
+        return self._steps(self.rolling, check_steps(steps_per_frame))
+
+    @staticmethod
+    def _steps(times, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        w = 1 - torch.arange(count + 1, dtype=torch.float64) / count
+        t = times(w)
+        return zip(t[:-1].float(), t.diff(dim=0).float(), strict=True)
+
+
+def check_steps(steps_per_frame: int) -> int:
+    """`steps_per_frame` (the paper's N) if it is a whole number of at least 1, else a ValueError."""
+    if not isinstance(steps_per_frame, int) or steps_per_frame < 1:
+        raise ValueError(f"steps_per_frame must be a whole number, at least 1, not {steps_per_frame!r}")
+    return steps_per_frame
