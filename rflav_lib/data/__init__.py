@@ -1,0 +1,1 @@
+"""Data: two procedural toy worlds with exact events, and the trackers that read those events back."""

@@ -1,0 +1,75 @@
+"""The two toy worlds: procedural clips whose every event is known exactly.
+
+`toy-landscape` has five classes, each a thing one sees and hears; `toy-dance` has none. A clip is a pure function of
+(world, seed, index): the same bytes each time, made in memory in a few milliseconds. The first n frames of a longer clip
+are the n-frame clip.
+
+The clock: frame k shows the instant (k + 0.5) / 10 s, the middle of the sound that belongs to it, samples
+[1600 k, 1600 (k + 1)). Sample n is the instant n / 16000 s. A sudden event lights up in the frames within 0.1 s of it
+(see `toy_scenes.canvas.flash`) and sounds from the first sample at or after it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from rflav_lib.data.toy_scenes.canvas import FRAME_RATE
+from rflav_lib.data.toy_scenes.dance import dance
+from rflav_lib.data.toy_scenes.landscape import Event, Scene, bounce, fireworks, pendulum, rain, siren
+from rflav_lib.data.toy_scenes.synth import SAMPLE_RATE
+from rflav_lib.media import Clip
+
+__all__ = ["CLASSES", "Event", "ToyClip", "make_clip"]
+
+CLASSES: dict[str, tuple[str, ...]] = {
+    "toy-landscape": ("bounce", "pendulum", "rain", "fireworks", "siren"),
+    "toy-dance": (),
+}
+"""World -> its classes; a label is an index into them. A world without classes is unconditional (label None)."""
+
+_SCENES: dict[str, tuple[Callable[[np.random.Generator, int], Scene], ...]] = {
+    "toy-landscape": (bounce, pendulum, rain, fireworks, siren),
+    "toy-dance": (dance,),
+}
+
+
+@dataclass(frozen=True)
+class ToyClip:
+    """A clip with its truth.
+
+    events are those inside the clip, in order of time. facts are exact numbers behind it, by class: objects (where there
+    is exactly one), hue (0..1), pitch (Hz), period, fall_seconds, rise_seconds, turn_seconds, bpm, loop_seconds.
+    """
+
+    clip: Clip
+    world: str
+    label: int | None
+    events: tuple[Event, ...]
+    facts: dict[str, float | int | str]
+
+
+def make_clip(world: str, seed: int, index: int, num_frames: int = 40, label: int | None = None) -> ToyClip:
+    """Make clip number `index` of `world`: `num_frames` frames of 64x64 at 10 fps, with 1600 samples each at 16 kHz.
+
+    `label` forces the class; without it the class is drawn from (world, seed, index). Raises ValueError for an unknown
+    world or label, a negative seed or index, and fewer than one frame.
+    """
+    if world not in CLASSES:
+        raise ValueError(f"unknown world {world!r}: choose one of {', '.join(CLASSES)}")
+    if seed < 0 or index < 0:
+        raise ValueError(f"seed and index must be 0 or more, got seed={seed}, index={index}")
+    if num_frames < 1:
+        raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+    classes = CLASSES[world]
+    if label is not None and not 0 <= label < len(classes):
+        known = ", ".join(f"{i} = {name}" for i, name in enumerate(classes)) or "none: it has no classes"
+        raise ValueError(f"unknown label {label} for {world}; labels are {known}")
+
+    key = (list(CLASSES).index(world), seed, index)
+    if classes and label is None:
+        label = int(np.random.default_rng(key).integers(len(classes)))
+    rng = np.random.default_rng((*key, 0 if label is None else label + 1))
+    scene = _SCENES[world][label or 0](rng, num_frames)
+    clip = Clip(scene.frames, scene.waveform, FRAME_RATE, SAMPLE_RATE)
+    return ToyClip(clip, world, label, scene.events, scene.facts)
