@@ -55,7 +55,7 @@ def hsv(hue: float, saturation: float, value: float) -> Array:
 
 
 class Patch(NamedTuple):
-    """A square around an object in each frame: flat pixel indices (k p q), offsets x (k 1 q), y (k p 1) from the object."""
+    """A square around an object in each frame: flat indices (k p q) of its red values, offsets x (k 1 q), y (k p 1)."""
 
     index: NDArray[np.intp]
     x: Array
@@ -63,7 +63,11 @@ class Patch(NamedTuple):
 
 
 class Canvas:
-    """The frames of a clip, float32 (k h w 3) in 0..255, starting as sky and ground."""
+    """The frames of a clip, float32 (k 3 h w) in 0..255, starting as sky and ground.
+
+    Colours come before places here (numpy is several times slower at broadcasting over a last axis of 3); `frames`
+    turns them round.
+    """
 
     def __init__(self, num_frames: int, palette: int, horizon: float) -> None:
         sky, low, ground = (np.asarray(c, dtype=np.float32) for c in PALETTE[palette])
@@ -71,37 +75,40 @@ class Canvas:
         shade = 1 - 0.35 * np.clip((_CENTRES - horizon) / (SIZE - horizon), 0, 1)[:, None]
         below = np.clip((_CENTRES - horizon) / 1.5 + 0.5, 0, 1)[:, None]
         rows = (sky + (low - sky) * height**1.5) * (1 - below) + ground * shade * below
-        self.rgb = np.empty((num_frames, SIZE, SIZE, 3), dtype=np.float32)
-        self.rgb[:] = rows[:, None, :]
-        self._pixels = self.rgb.reshape(-1, 3)
+        self.rgb = np.empty((num_frames, 3, SIZE, SIZE), dtype=np.float32)
+        self.rgb[:] = rows.T[:, :, None]
+        self._flat = self.rgb.reshape(-1)
 
-    def patch(self, x: Array, y: Array, size: int, frames: NDArray[np.intp] | None = None) -> Patch:
-        """Squares of `size` pixels around (x, y), each (k,); `frames` names the frames if not all of them.
+    def patch(
+        self, x: Array, y: Array, size: tuple[int, int], frames: NDArray[np.intp] | None = None
+    ) -> Patch:
+        """Rectangles (width, height) around (x, y), each (k,); `frames` names the frames if not all of them.
 
-        A square never leaves the frame: near the border it is moved inside, so nothing visible is cut off.
+        A rectangle never leaves the frame: near the border it is moved inside, so nothing visible is cut off.
         """
         frames = np.arange(len(self.rgb)) if frames is None else frames
-        left = np.clip(np.floor(x - size / 2 + 0.5).astype(np.intp), 0, SIZE - size)
-        top = np.clip(np.floor(y - size / 2 + 0.5).astype(np.intp), 0, SIZE - size)
-        cells = np.arange(size)
-        rows, columns = top[:, None] + cells, left[:, None] + cells
-        index = ((frames[:, None] * SIZE + rows) * SIZE)[:, :, None] + columns[:, None, :]
+        width, height = (min(SIZE, extent) for extent in size)
+        left = np.clip(np.floor(x - width / 2 + 0.5).astype(np.intp), 0, SIZE - width)
+        top = np.clip(np.floor(y - height / 2 + 0.5).astype(np.intp), 0, SIZE - height)
+        rows, columns = top[:, None] + np.arange(height), left[:, None] + np.arange(width)
+        index = ((frames[:, None] * 3 * SIZE + rows) * SIZE)[:, :, None] + columns[:, None, :]
         offset_x = (columns + 0.5 - x[:, None]).astype(np.float32)
         offset_y = (rows + 0.5 - y[:, None]).astype(np.float32)
         return Patch(index, offset_x[:, None, :], offset_y[:, :, None])
 
     def blend(self, patch: Patch, alpha: Array, colour: Array) -> None:
-        """Lay `colour` (broadcast to (k p q 3)) over the patch with opacity `alpha` (k p q) in 0..1."""
-        under = self._pixels[patch.index]
-        under += alpha[..., None].astype(np.float32) * (np.asarray(colour, dtype=np.float32) - under)
-        self._pixels[patch.index] = under
+        """Lay `colour` (3,) over the patch with opacity `alpha` (k p q) in 0..1."""
+        alpha = alpha.astype(np.float32, copy=False)
+        keep = 1 - alpha
+        for channel in range(3):
+            index = patch.index + channel * SIZE * SIZE
+            self._flat[index] = self._flat.take(index) * keep + alpha * np.float32(colour[channel])
 
     def disc(
         self, x: Array, y: Array, rx: Array, ry: Array, colour: Array, opacity: float | Array = 1.0
     ) -> None:
         """A filled ellipse per frame with a soft edge; centre, radii and opacity (k,)."""
-        size = min(SIZE, 2 * int(np.ceil(max(np.max(rx), np.max(ry)) + 1)) + 2)
-        patch = self.patch(x, y, size)
+        patch = self.patch(x, y, (2 * int(np.ceil(np.max(rx))) + 4, 2 * int(np.ceil(np.max(ry))) + 4))
         rx3, ry3 = (np.asarray(r, dtype=np.float32).reshape(-1, 1, 1) for r in (rx, ry))
         distance = (np.sqrt((patch.x / rx3) ** 2 + (patch.y / ry3) ** 2) - 1) * np.minimum(rx3, ry3)
         self.blend(patch, coverage(distance) * np.reshape(opacity, (-1, 1, 1)), colour)
@@ -111,18 +118,20 @@ class Canvas:
         lit = np.flatnonzero(opacity > 0.004)
         if len(lit) == 0:
             return
-        patch = self.patch(x[lit], y[lit], min(SIZE, 2 * int(np.ceil(2.8 * max(sx, sy))) + 2), lit)
+        patch = self.patch(
+            x[lit], y[lit], (2 * int(np.ceil(2.8 * sx)) + 2, 2 * int(np.ceil(2.8 * sy)) + 2), lit
+        )
         light = np.exp(-0.5 * (patch.x / sx) ** 2) * np.exp(-0.5 * (patch.y / sy) ** 2)
         self.blend(patch, light * opacity[lit].astype(np.float32).reshape(-1, 1, 1), colour)
 
     def limb(self, a: tuple[Array, Array], b: tuple[Array, Array], width: float, colour: Array) -> None:
         """A thick line with round ends from `a` to `b`, each (x (k,), y (k,)); `width` is its half thickness."""
         dx, dy = b[0] - a[0], b[1] - a[1]
-        size = min(SIZE, int(np.ceil(max(np.abs(dx).max(), np.abs(dy).max()) + 2 * width)) + 4)
+        size = tuple(int(np.ceil(np.abs(extent).max() + 2 * width)) + 4 for extent in (dx, dy))
         patch = self.patch((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, size)
         dx3, dy3 = (d.astype(np.float32).reshape(-1, 1, 1) for d in (dx, dy))
         along = np.clip((patch.x * dx3 + patch.y * dy3) / (dx3**2 + dy3**2 + 1e-6), -0.5, 0.5)
-        distance = np.hypot(patch.x - along * dx3, patch.y - along * dy3) - width
+        distance = np.sqrt((patch.x - along * dx3) ** 2 + (patch.y - along * dy3) ** 2) - width
         self.blend(patch, coverage(distance), colour)
 
     def dots(self, x: Array, y: Array, sx: float, sy: float, strength: Array, colour: Array) -> None:
@@ -135,20 +144,23 @@ class Canvas:
         down *= strength.astype(np.float32)[..., None]
         light = np.matmul(down.swapaxes(1, 2), across)
         lit = np.flatnonzero(light.max(axis=(1, 2)) > 0.004)
-        alpha = 1 - np.exp(-light[lit])
-        self.rgb[lit] += alpha[..., None] * (colour - self.rgb[lit])
+        keep = np.exp(-light[lit])
+        for channel in range(3):
+            self.rgb[lit, channel] = (self.rgb[lit, channel] - colour[channel]) * keep + colour[channel]
 
     def shade(
         self, region: tuple[slice, slice], alpha: Callable[[Array, Array], Array], colour: Array
     ) -> None:
         """Lay `colour` over rows and columns `region` of all frames; `alpha(x (q,), y (p, 1))` -> (k p q)."""
         rows, columns = region
-        view = self.rgb[:, rows, columns]
-        view += alpha(_CENTRES[columns], _CENTRES[rows][:, None])[..., None] * (colour - view)
+        opacity = alpha(_CENTRES[columns], _CENTRES[rows][:, None])
+        for channel in range(3):
+            view = self.rgb[:, channel, rows, columns]
+            view += opacity * (np.float32(colour[channel]) - view)
 
     def frames(self) -> NDArray[np.uint8]:
         """The finished frames, uint8 (k h w 3)."""
-        return (self.rgb + 0.5).astype(np.uint8)
+        return np.ascontiguousarray(np.moveaxis((self.rgb + 0.5).astype(np.uint8), 1, -1))
 
 
 def coverage(distance: Array) -> Array:
