@@ -1,12 +1,12 @@
 """The two toy worlds: procedural clips whose every event is known exactly.
 
-`toy-landscape` has five classes, each a thing one sees and hears; `toy-dance` has none. A clip is a pure function of
-(world, seed, index): the same bytes each time, made in memory in a few milliseconds. The first n frames of a longer clip
-are the n-frame clip.
+`toy-landscape` has five classes, each a thing one sees and hears; `toy-dance` has none. A clip is a pure
+function of (world, seed, index): the same bytes each time, made in memory in a few milliseconds. The first
+n frames of a longer clip are the n-frame clip.
 
 The clock: frame k shows the instant (k + 0.5) / 10 s, the middle of the sound that belongs to it, samples
-[1600 k, 1600 (k + 1)). Sample n is the instant n / 16000 s. A sudden event lights up in the frames within 0.1 s of it
-(see `toy_scenes.canvas.flash`) and sounds from the first sample at or after it.
+[1600 k, 1600 (k + 1)). Sample n is the instant n / 16000 s. A sudden event lights up in the frames within
+0.1 s of it (see `toy_scenes.canvas.flash`) and sounds from the first sample at or after it.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,8 @@ import numpy as np
 
 from rflav_lib.data.toy_scenes.canvas import FRAME_RATE
 from rflav_lib.data.toy_scenes.dance import dance
-from rflav_lib.data.toy_scenes.landscape import Event, Scene, bounce, fireworks, pendulum, rain, siren
+from rflav_lib.data.toy_scenes.landscape import bounce, fireworks, pendulum, rain, siren
+from rflav_lib.data.toy_scenes.scene import Event, Scene
 from rflav_lib.data.toy_scenes.synth import SAMPLE_RATE
 from rflav_lib.media import Clip
 
@@ -26,7 +27,9 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "toy-landscape": ("bounce", "pendulum", "rain", "fireworks", "siren"),
     "toy-dance": (),
 }
-"""World -> its classes; a label is an index into them. A world without classes is unconditional (label None)."""
+"""World -> its classes; a label is an index into them. A world without classes is unconditional (label
+None).
+"""
 
 _SCENES: dict[str, tuple[Callable[[np.random.Generator, int], Scene], ...]] = {
     "toy-landscape": (bounce, pendulum, rain, fireworks, siren),
@@ -38,8 +41,9 @@ _SCENES: dict[str, tuple[Callable[[np.random.Generator, int], Scene], ...]] = {
 class ToyClip:
     """A clip with its truth.
 
-    events are those inside the clip, in order of time. facts are exact numbers behind it, by class: objects (where there
-    is exactly one), hue (0..1), pitch (Hz), period, fall_seconds, rise_seconds, turn_seconds, bpm, loop_seconds.
+    events are those inside the clip, in order of time. facts are exact numbers behind it, by class: objects
+    (where there is exactly one), hue (0..1), pitch (Hz), period, fall_seconds, rise_seconds, turn_seconds,
+    bpm, loop_seconds.
     """
 
     clip: Clip
@@ -50,10 +54,11 @@ class ToyClip:
 
 
 def make_clip(world: str, seed: int, index: int, num_frames: int = 40, label: int | None = None) -> ToyClip:
-    """Make clip number `index` of `world`: `num_frames` frames of 64x64 at 10 fps, with 1600 samples each at 16 kHz.
+    """Make clip number `index` of `world`: `num_frames` frames of 64x64 at 10 fps, with 1600 samples each
+    at 16 kHz.
 
-    `label` forces the class; without it the class is drawn from (world, seed, index). Raises ValueError for an unknown
-    world or label, a negative seed or index, and fewer than one frame.
+    `label` forces the class; without it the class is drawn from (world, seed, index). Raises ValueError for
+    an unknown world or label, a negative seed or index, and fewer than one frame.
     """
     if world not in CLASSES:
         raise ValueError(f"unknown world {world!r}: choose one of {', '.join(CLASSES)}")

@@ -1,1 +1,3 @@
-"""The scenes of the toy worlds: `canvas` draws, `synth` sounds, `landscape` and `dance` put them on one clock."""
+"""The scenes of the toy worlds: `canvas` draws, `synth` sounds, `scene` keeps time, `landscape` and `dance`
+are shown.
+"""

@@ -3,8 +3,8 @@
 Coordinates are in pixels, x to the right and y down; pixel i covers [i, i+1) and its centre is i + 0.5.
 Colours are 0..255. Frame k shows the instant (k + 0.5) / 10 s, the middle of the sound that belongs to it.
 
-Nothing is drawn over the whole frame unless it fills it: shapes are evaluated on a small patch around the object and
-blended there, which is what keeps the worlds above 100 clips a second.
+Nothing is drawn over the whole frame unless it fills it: shapes are evaluated on a small patch around the
+object and blended there, which is what keeps the worlds above 100 clips a second.
 """
 
 import colorsys
@@ -21,7 +21,8 @@ SHUTTER = 0.1
 
 Array = NDArray[np.floating]
 
-# (sky at the top, sky at the horizon, ground): muted, so that a saturated or bright thing is always the object.
+# (sky at the top, sky at the horizon, ground): muted, so that a saturated or bright thing is always the
+# object.
 # All classes share this palette: the background says nothing about the class.
 PALETTE: tuple[tuple[tuple[int, int, int], ...], ...] = (
     ((18, 22, 46), (56, 62, 98), (26, 28, 42)),  # night
@@ -43,8 +44,8 @@ def frame_times(num_frames: int) -> Array:
 def flash(times: Array, event: float | Array) -> Array:
     """How bright a flash at `event` is in frames at `times`: 1 - |dt| / 0.1 s, at least 0.
 
-    A flash thus falls on two frames whose brightnesses add up to one and whose centroid is the event's exact time;
-    the frame whose 0.1 s segment holds the event shows at least half of it.
+    A flash thus falls on two frames whose brightnesses add up to one and whose centroid is the event's
+    exact time; the frame whose 0.1 s segment holds the event shows at least half of it.
     """
     return np.maximum(0.0, 1.0 - np.abs(times - event) / SHUTTER)
 
@@ -55,7 +56,9 @@ def hsv(hue: float, saturation: float, value: float) -> Array:
 
 
 class Patch(NamedTuple):
-    """A square around an object in each frame: flat indices (k p q) of its red values, offsets x (k 1 q), y (k p 1)."""
+    """A square around an object in each frame: flat indices (k p q) of its red values, offsets x (k 1 q), y
+    (k p 1).
+    """
 
     index: NDArray[np.intp]
     x: Array
@@ -65,8 +68,8 @@ class Patch(NamedTuple):
 class Canvas:
     """The frames of a clip, float32 (k 3 h w) in 0..255, starting as sky and ground.
 
-    Colours come before places here (numpy is several times slower at broadcasting over a last axis of 3); `frames`
-    turns them round.
+    Colours come before places here (numpy is several times slower at broadcasting over a last axis of 3);
+    `frames` turns them round.
     """
 
     def __init__(self, num_frames: int, palette: int, horizon: float) -> None:
@@ -114,7 +117,9 @@ class Canvas:
         self.blend(patch, coverage(distance) * np.reshape(opacity, (-1, 1, 1)), colour)
 
     def glow(self, x: Array, y: Array, sx: float, sy: float, colour: Array, opacity: Array) -> None:
-        """A Gaussian spot of light per frame, standard deviations `sx`, `sy` px, opacity (k,) at its centre."""
+        """A Gaussian spot of light per frame, standard deviations `sx`, `sy` px, opacity (k,) at its
+        centre.
+        """
         lit = np.flatnonzero(opacity > 0.004)
         if len(lit) == 0:
             return
@@ -125,7 +130,9 @@ class Canvas:
         self.blend(patch, light * opacity[lit].astype(np.float32).reshape(-1, 1, 1), colour)
 
     def limb(self, a: tuple[Array, Array], b: tuple[Array, Array], width: float, colour: Array) -> None:
-        """A thick line with round ends from `a` to `b`, each (x (k,), y (k,)); `width` is its half thickness."""
+        """A thick line with round ends from `a` to `b`, each (x (k,), y (k,)); `width` is its half
+        thickness.
+        """
         dx, dy = b[0] - a[0], b[1] - a[1]
         size = tuple(int(np.ceil(np.abs(extent).max() + 2 * width)) + 4 for extent in (dx, dy))
         patch = self.patch((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, size)
@@ -137,7 +144,8 @@ class Canvas:
     def dots(self, x: Array, y: Array, sx: float, sy: float, strength: Array, colour: Array) -> None:
         """Many Gaussian dots: centres and strengths (k n); overlapping ones saturate instead of overflowing.
 
-        A Gaussian is a product of one in x and one in y, so a frame full of them is a single small matrix product.
+        A Gaussian is a product of one in x and one in y, so a frame full of them is a single small matrix
+        product.
         """
         across = np.exp(-0.5 * ((_CENTRES - x.astype(np.float32)[..., None]) / sx) ** 2)
         down = np.exp(-0.5 * ((_CENTRES - y.astype(np.float32)[..., None]) / sy) ** 2)
@@ -164,6 +172,8 @@ class Canvas:
 
 
 def coverage(distance: Array) -> Array:
-    """Share of a pixel inside a shape whose edge is `distance` px away (negative inside), over a 1.4 px soft edge."""
+    """Share of a pixel inside a shape whose edge is `distance` px away (negative inside), over a 1.4 px
+    soft edge.
+    """
     edge = np.clip(0.5 - distance / 1.4, 0.0, 1.0)
     return edge * edge * (3 - 2 * edge)

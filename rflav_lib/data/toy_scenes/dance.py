@@ -4,13 +4,14 @@ import numpy as np
 
 from rflav_lib.data.toy_scenes import synth
 from rflav_lib.data.toy_scenes.canvas import SIZE, Array, Canvas, frame_times, hsv
-from rflav_lib.data.toy_scenes.landscape import NUM_HUES, Event, Scene, every, nearest_flash, stage, within
+from rflav_lib.data.toy_scenes.scene import NUM_HUES, Event, Scene, every, nearest_flash, stage, within
 
 MOVE_SECONDS = 0.24
 """How long a change of pose takes; it is centred on its beat, so the body is fastest exactly on the beat."""
 
 # Angles in degrees, 0 = down, positive = to the right of the picture:
-# lean, left arm (upper, fore), right arm (upper, fore), left leg (thigh, shin), right leg (thigh, shin), hip shift in px.
+# lean, left arm (upper, fore), right arm (upper, fore), left leg (thigh, shin), right leg (thigh, shin), hip
+# shift in px.
 POSES: Array = np.array(
     [
         (0, -35, -20, 35, 20, -14, -8, 14, 8, 0),  # rest
@@ -30,7 +31,9 @@ NOTES: tuple[float, ...] = (82.4, 98.0, 110.0, 123.5, 146.8)
 
 
 def dance(rng: np.random.Generator, num_frames: int) -> Scene:
-    """Kick and bass on the beat, hat between. Events: beat, value = place in the loop; hat (the ball above lights up)."""
+    """Kick and bass on the beat, hat between. Events: beat, value = place in the loop; hat (the ball above
+    lights up).
+    """
     canvas, horizon, track = stage(rng, num_frames)
     bpm, beats_in_loop, hue = rng.uniform(90, 130), int(rng.choice((4, 8))), int(rng.integers(NUM_HUES))
     beat = 60.0 / bpm
@@ -60,7 +63,9 @@ def dance(rng: np.random.Generator, num_frames: int) -> Scene:
 
 
 def _choreography(rng: np.random.Generator, beats: int) -> np.ndarray:
-    """Pose numbers (beats,): no pose twice in a row, around the loop's end too, and no loop inside the loop."""
+    """Pose numbers (beats,): no pose twice in a row, around the loop's end too, and no loop inside the
+    loop.
+    """
     while True:
         poses = rng.integers(len(POSES), size=beats)
         if np.all(poses != np.roll(poses, 1)) and np.any(poses != np.roll(poses, beats // 2)):

@@ -1,25 +1,31 @@
-"""The five scenes of toy-landscape. Each has one clock: the picture and the sound are formulas of the same event times.
+"""The five scenes of toy-landscape. Each has one clock: the picture and the sound are formulas of the same
+event times.
 
-A scene is `scene(rng, num_frames) -> Scene`. All of them are stationary: they have been running for more than a second
-when the clip begins and go on when it ends, and a shorter clip is the beginning of a longer one with the same seed.
+A scene is `scene(rng, num_frames) -> Scene`. All of them are stationary: they have been running for more
+than a second when the clip begins and go on when it ends, and a shorter clip is the beginning of a longer
+one with the same seed.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rflav_lib.data.toy_scenes import synth
-from rflav_lib.data.toy_scenes.canvas import FRAME_RATE, PALETTE, SIZE, Array, Canvas, flash, frame_times, hsv
+from rflav_lib.data.toy_scenes.canvas import SIZE, Array, flash, frame_times, hsv
+from rflav_lib.data.toy_scenes.scene import (
+    NUM_HUES,
+    Event,
+    Scene,
+    arrivals,
+    every,
+    nearest_flash,
+    stage,
+    within,
+)
 
 Opacity = Callable[[Array, Array], Array]
 """alpha(columns (q,), rows (p, 1)) -> (k p q) or (1 p q), as `Canvas.shade` takes it."""
 
-LEAD_IN = 2.0
-"""Seconds a scene runs before the clip: longer than any sound's tail or object's flight."""
-
-NUM_HUES = 8
 PITCHES: tuple[float, ...] = tuple(round(330 * 6 ** (i / (NUM_HUES - 1)), 2) for i in range(NUM_HUES))
 """Tone in Hz of a bouncing ball by its hue i / 8: rising from 330 to 1980 Hz in equal steps of 29 %."""
 
@@ -33,52 +39,10 @@ WHISTLE_LOW, WHISTLE_RISE = 500.0, 1_400.0
 """The whistle's tone in Hz at the ground, and how much higher it is at the burst."""
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something sudden: `time` in seconds from the clip's start, what it was, of which object, and a value if it has one."""
-
-    time: float
-    kind: str
-    object_id: int = 0
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A drawn and sounded scene: frames uint8 (k h w 3), waveform float32 (s,), events inside the clip, exact facts."""
-
-    frames: NDArray[np.uint8]
-    waveform: NDArray[np.float32]
-    events: tuple[Event, ...]
-    facts: dict[str, float | int | str]
-
-
-def stage(rng: np.random.Generator, num_frames: int) -> tuple[Canvas, float, synth.Track]:
-    """A canvas with a random background, the height of its horizon in px, and an empty track."""
-    horizon = rng.uniform(53.0, 57.0)
-    return Canvas(num_frames, int(rng.integers(len(PALETTE))), horizon), horizon, synth.Track(num_frames)
-
-
-def within(events: list[Event], num_frames: int) -> tuple[Event, ...]:
-    """The events inside a clip, in order of time."""
-    inside = (e for e in events if 0 <= e.time < num_frames / FRAME_RATE)
-    return tuple(sorted(inside, key=lambda e: e.time))
-
-
-def every(period: float, offset: float, end: float) -> Array:
-    """Times offset + i * period from LEAD_IN before the clip until just after `end`."""
-    first = int(np.ceil((-LEAD_IN - offset) / period))
-    last = int(np.ceil((end + 0.2 - offset) / period))
-    return offset + period * np.arange(first, last)
-
-
-def nearest_flash(times: Array, events: Array) -> Array:
-    """Brightness (k,) of the flashes of all `events` in frames at `times`."""
-    return flash(times[:, None], events).max(axis=1)
-
-
 def bounce(rng: np.random.Generator, num_frames: int) -> Scene:
-    """A rubber ball that bounces for ever; each impact rings at the pitch of its hue. Event: impact, value = pitch in Hz."""
+    """A rubber ball that bounces for ever; each impact rings at the pitch of its hue. Event: impact, value
+    = pitch in Hz.
+    """
     canvas, horizon, track = stage(rng, num_frames)
     period, radius, hue = rng.uniform(0.4, 0.9), rng.uniform(5.5, 8.0), int(rng.integers(NUM_HUES))
     sway, sway_period, sway_phase = rng.uniform(3, 11), rng.uniform(3.0, 5.0), rng.uniform()
@@ -161,20 +125,14 @@ def _bar(x: float) -> Opacity:
     return alpha
 
 
-def _arrivals(rng: np.random.Generator, low: float, high: float, end: float) -> Iterator[float]:
-    """Random times with gaps of `low` to `high` seconds, from LEAD_IN before the clip until after `end`."""
-    time = -LEAD_IN + rng.uniform(0, high)
-    while time < end:
-        yield time
-        time += rng.uniform(low, high)
-
-
 def rain(rng: np.random.Generator, num_frames: int) -> Scene:
-    """Drops that fall at one speed and plink where they hit; higher to the right. Event: hit, value = x in px."""
+    """Drops that fall at one speed and plink where they hit; higher to the right. Event: hit, value = x in
+    px.
+    """
     canvas, horizon, track = stage(rng, num_frames)
     fall, ground = rng.uniform(0.5, 0.9), horizon + 3.0
     speed = (ground + 6.0) / fall
-    drops = [(t, rng.uniform(6, SIZE - 6)) for t in _arrivals(rng, 0.22, 0.5, track.seconds + 1.5)]
+    drops = [(t, rng.uniform(6, SIZE - 6)) for t in arrivals(rng, 0.22, 0.5, track.seconds + 1.5)]
 
     times = frame_times(num_frames)
     slots = (
@@ -229,7 +187,7 @@ def fireworks(rng: np.random.Generator, num_frames: int) -> Scene:
     launches, bursts = np.zeros(num_frames), np.zeros(num_frames)
     bloom_x, bloom_y = np.full(num_frames, 32.0), np.full(num_frames, 20.0)
     launch_x, events = np.full(num_frames, 32.0), []
-    for number, start in enumerate(_arrivals(rng, rise + 0.25, rise + 0.5, track.seconds + 0.2)):
+    for number, start in enumerate(arrivals(rng, rise + 0.25, rise + 0.5, track.seconds + 0.2)):
         burst, place, top = start + rise, rng.uniform(18, SIZE - 18), rng.uniform(15, 24)
         spin, reach = rng.uniform(0, 2 * np.pi / SPARKS), rng.uniform(13, 17)
         up = np.flatnonzero((times >= start) & (times < burst))
@@ -262,12 +220,16 @@ def fireworks(rng: np.random.Generator, num_frames: int) -> Scene:
 
 
 def _sweep(rise: float) -> Callable[[Array], Array]:
-    """Cycles of the whistle: its pitch is WHISTLE_LOW + WHISTLE_RISE * height, and height = u (2 - u), u = dt / rise."""
+    """Cycles of the whistle: its pitch is WHISTLE_LOW + WHISTLE_RISE * height, and height = u (2 - u), u =
+    dt / rise.
+    """
     return lambda dt: WHISTLE_LOW * dt + WHISTLE_RISE * (dt**2 / rise - dt**3 / (3 * rise**2))
 
 
 def siren(rng: np.random.Generator, num_frames: int) -> Scene:
-    """A beacon whose beam turns; pitch is highest when it points up. Event: peak, value = turns per second (signed)."""
+    """A beacon whose beam turns; pitch is highest when it points up. Event: peak, value = turns per second
+    (signed).
+    """
     canvas, horizon, track = stage(rng, num_frames)
     turn, sense, hue = (
         rng.uniform(1.0, 2.0),

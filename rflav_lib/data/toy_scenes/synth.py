@@ -1,4 +1,5 @@
-"""Sound of the toy worlds: every sound is a formula of the exact time since its event, so onsets are sub-sample exact.
+"""Sound of the toy worlds: every sound is a formula of the exact time since its event, so onsets are sub-
+sample exact.
 
 Sample n is the instant n / 16000 s. A sound starts at the first sample at or after its event.
 """
@@ -26,9 +27,11 @@ class Track:
         return len(self.waveform) / SAMPLE_RATE
 
     def add(self, start: float, duration: float, sound: Callable[[Array], Array]) -> None:
-        """Add `sound(seconds since start)` from `start` on for `duration` seconds; what lies outside is dropped.
+        """Add `sound(seconds since start)` from `start` on for `duration` seconds; what lies outside is
+        dropped.
 
-        `start` may be negative: then only the tail of the sound is heard, as in any cut of a longer recording.
+        `start` may be negative: then only the tail of the sound is heard, as in any cut of a longer
+        recording.
         """
         first = max(0, int(np.ceil(start * SAMPLE_RATE)))
         last = min(len(self.waveform), int(np.ceil((start + duration) * SAMPLE_RATE)))
@@ -37,7 +40,9 @@ class Track:
 
 
 def sine(cycles: Array) -> NDArray[np.float32]:
-    """sin(2 pi cycles). Whole cycles are dropped in float64 first, so that the fast float32 sine loses nothing."""
+    """sin(2 pi cycles). Whole cycles are dropped in float64 first, so that the fast float32 sine loses
+    nothing.
+    """
     return np.sin((2 * np.pi) * (cycles - np.floor(cycles)).astype(np.float32))
 
 
@@ -76,7 +81,9 @@ def plink(frequency: float) -> Callable[[Array], Array]:
 
 
 def bang(noise: Array) -> Callable[[Array], Array]:
-    """A burst: decaying noise over a thump. `noise` (n,) is read by linear interpolation, so its onset is sub-sample exact."""
+    """A burst: decaying noise over a thump. `noise` (n,) is read by linear interpolation, so its onset is
+    sub-sample exact.
+    """
 
     def sound(dt: Array) -> Array:
         place = dt * SAMPLE_RATE
