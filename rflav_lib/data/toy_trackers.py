@@ -1,0 +1,213 @@
+"""Reading events back from the toy worlds: from pixels alone, or from mel alone.
+
+So sync, class, pitch and hue of *generated* clips are measured against known truth, without any trained network.
+The trackers never invent: where there is nothing to follow they return an empty list, None, or NaN.
+
+Frames are uint8 (k 64 64 3) at 10 fps. A log-mel is (m n), natural logarithm, 100 columns a second, n = 10 k, slaney
+bins from 0 to 8000 Hz, an array or a tensor on the CPU: what `MelCodec.decode` returns for one clip. Its biases are
+measured for `MelCodec(n_mels=64)`. `label` is an index into CLASSES["toy-landscape"]; None means toy-dance.
+
+On 100 unseen real clips a class the median A/V offset is within 1 ms of zero (tests/data/test_toy_trackers.py holds
+it to 20 ms), and both classifiers name every clip.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rflav_lib.data.toy import CLASSES
+from rflav_lib.data.toy_scenes.canvas import SIZE, frame_times
+from rflav_lib.data.toy_scenes.landscape import PITCHES
+from rflav_lib.data.toy_scenes.scene import NUM_HUES, Event
+from rflav_lib.data.toy_tracking import classing, hearing, seeing
+from rflav_lib.data.toy_tracking.fits import Array
+
+__all__ = [
+    "AVOffset", "Event", "audible_class", "audible_events", "av_offset", "object_count", "pitch_agrees", "visual_class",
+    "visual_events",
+]  # fmt: skip
+
+BOUNCE, PENDULUM, RAIN, FIREWORKS, SIREN = range(len(CLASSES["toy-landscape"]))
+MATCH_SECONDS = 0.2
+"""A sound further than this from a sight does not belong to it."""
+SHARE_SECONDS = 0.1
+"""A sight with a sound this near counts as in sync in `AVOffset.share`."""
+EDGE_SECONDS = 0.15
+"""Sights this near to an end of the clip need no sound: their sound, or the tracker's view of it, may be cut off."""
+
+
+@dataclass(frozen=True)
+class AVOffset:
+    """How sound and picture of a clip lie to each other.
+
+    Attributes:
+        seconds: median of sound minus picture, positive when the sound is late; NaN when nothing matched.
+        matched: pairs of a sight and a sound within 0.2 s (siren: sights covered by the common track).
+        share: share of the sights, away from the clip's ends, that have a sound within 100 ms; NaN without sights.
+    """
+
+    seconds: float
+    matched: int
+    share: float
+
+
+NOTHING = AVOffset(math.nan, 0, math.nan)
+
+
+def visual_events(frames: NDArray[np.uint8], label: int | None) -> list[Event]:
+    """Events seen, in order of time.
+
+    Kinds by label: impact, turn (value -1 left, +1 right), hit (value x in px), burst, peak (the beam points up; value
+    turns per second); beat and hat (object 1) for a dance.
+
+    Raises:
+        ValueError: frames of another shape or dtype, unknown label.
+    """
+    _check_frames(frames)
+    watch = (seeing.bounces, seeing.swings, seeing.splashes, seeing.bursts, seeing.beam_peaks)
+    return seeing.steps(frames) if label is None else watch[_check_label(label)](frames)
+
+
+def audible_events(log_mel: ArrayLike, label: int | None) -> list[Event]:
+    """Events heard, in order of time; kinds as in `visual_events`.
+
+    Raises:
+        ValueError: not (m n) with at least 32 bins, NaN, unknown label.
+    """
+    mel = _as_mel(log_mel)
+    if label is None:
+        found = hearing.sudden(mel, "beat", 0, 200) + hearing.sudden(mel, "hat", 4_000, 8_000, object_id=1)
+        return sorted(found, key=lambda e: e.time)
+    bands = {
+        BOUNCE: ("impact", 200, 8_000),
+        PENDULUM: ("turn", 1_500, 8_000),
+        RAIN: ("hit", 900, 4_500),
+        FIREWORKS: ("burst", 2_600, 8_000),  # above the whistle
+    }
+    if _check_label(label) == SIREN:
+        return hearing.pitch_peaks(mel)
+    return hearing.sudden(mel, *bands[label])
+
+
+def visual_class(frames: NDArray[np.uint8]) -> int | None:
+    """Label of toy-landscape that the moving picture shows; None when nothing stands out or nothing moves.
+
+    Some label is always found when something moves: a share of one in five is what chance gives.
+    """
+    _check_frames(frames)
+    features = classing.picture_features(frames)
+    return None if features is None else classing.picture_model()(features)
+
+
+def audible_class(log_mel: ArrayLike) -> int | None:
+    """Label of toy-landscape that the sound tells; None in silence. Chance gives one in five."""
+    mel = _as_mel(log_mel)
+    features = classing.sound_features(mel)
+    return None if features is None else classing.sound_model(len(mel))(features)
+
+
+def av_offset(frames: NDArray[np.uint8], log_mel: ArrayLike, label: int | None) -> AVOffset:
+    """How late the sound is: sights are paired with the nearest sound of their kind, the siren by its whole course."""
+    mel = _as_mel(log_mel)
+    seen = visual_events(frames, label)
+    if label == SIREN:
+        return _siren_offset(frames, mel, len(seen))
+    heard = audible_events(mel, label)
+    length = len(frames) / 10
+    offsets, inside, in_sync = [], 0, 0
+    for kind in sorted({e.kind for e in seen}):
+        sights = np.array([e.time for e in seen if e.kind == kind])
+        sounds = np.array([e.time for e in heard if e.kind == kind])
+        pairs = _pair(sights, sounds)
+        offsets += list(pairs.values())
+        for i, time in enumerate(sights):
+            if EDGE_SECONDS <= time <= length - EDGE_SECONDS:
+                inside += 1
+                in_sync += abs(pairs.get(i, math.inf)) <= SHARE_SECONDS
+    seconds = float(np.median(offsets)) if offsets else math.nan
+    return AVOffset(seconds, len(offsets), in_sync / inside if inside else math.nan)
+
+
+def _pair(sights: Array, sounds: Array) -> dict[int, float]:
+    """Sight number -> sound minus sight in seconds, for those that are each other's nearest within MATCH_SECONDS."""
+    if len(sights) == 0 or len(sounds) == 0:
+        return {}
+    gap = sounds[None, :] - sights[:, None]
+    nearest_sound, nearest_sight = np.abs(gap).argmin(axis=1), np.abs(gap).argmin(axis=0)
+    pairs = {i: float(gap[i, j]) for i, j in enumerate(nearest_sound) if nearest_sight[j] == i}
+    return {i: offset for i, offset in pairs.items() if abs(offset) <= MATCH_SECONDS}
+
+
+def _siren_offset(frames: NDArray[np.uint8], mel: Array, sights: int) -> AVOffset:
+    """Lag at which the siren's pitch best follows the height of its beam."""
+    angles, pitch = seeing.beam_angles(frames), hearing.siren_pitch(mel)
+    if angles is None or pitch is None or np.ptp(angles) < 1.0:
+        return NOTHING
+    times, columns = frame_times(len(frames)), hearing.column_times(len(pitch))
+    lags = np.arange(-0.45, 0.4501, 0.005)
+    fit = np.empty(len(lags))
+    for i, lag in enumerate(lags):
+        at = columns - lag
+        common = (at >= times[0]) & (at <= times[-1]) & (columns > 0.04) & (columns < columns[-1] - 0.04)
+        height = np.sin(np.interp(at[common], times, angles))
+        fit[i] = np.corrcoef(height, pitch[common])[0, 1] if common.sum() > 30 else -1.0
+    best = int(np.argmax(fit))
+    if fit[best] < 0.6 or best in (0, len(lags) - 1):
+        return AVOffset(math.nan, 0, 0.0)
+    below, at, above = fit[best - 1 : best + 2]
+    lag = float(lags[best] + 0.005 * 0.5 * (below - above) / min(below - 2 * at + above, -1e-12))
+    return AVOffset(lag, max(1, sights), float(abs(lag) <= SHARE_SECONDS))
+
+
+def object_count(frames: NDArray[np.uint8], label: int | None) -> float:
+    """Saturated objects in the median frame: balls, bobs, beacons. NaN for classes without a fixed number."""
+    _check_frames(frames)
+    if label is None or _check_label(label) not in (BOUNCE, PENDULUM, SIREN):
+        return math.nan
+    blob = seeing.find_blob(frames)
+    return 0.0 if blob is None else float(np.median(blob.count))
+
+
+def pitch_agrees(frames: NDArray[np.uint8], log_mel: ArrayLike) -> bool | None:
+    """Whether a bouncing ball rings at the pitch of its hue; None when there is no ball or no impact to compare."""
+    _check_frames(frames)
+    mel = _as_mel(log_mel)
+    blob, impacts = seeing.find_blob(frames), audible_events(mel, BOUNCE)
+    if blob is None or math.isnan(blob.hue) or not impacts:
+        return None
+    ringing = [
+        int(100 * e.time) + step for e in impacts for step in range(5, 11)
+    ]  # 50 to 100 ms after the impact
+    inside = [column for column in ringing if column < mel.shape[1]]
+    if not inside:
+        return None
+    pitch = float(np.median(hearing.tone(mel[:, inside], 250, 2_300)))
+    return (
+        int(np.argmin(np.abs(np.log(np.asarray(PITCHES) / pitch)))) == round(blob.hue * NUM_HUES) % NUM_HUES
+    )
+
+
+def _check_frames(frames: NDArray[np.uint8]) -> None:
+    shape = getattr(frames, "shape", ())
+    if len(shape) != 4 or tuple(shape[1:]) != (SIZE, SIZE, 3) or shape[0] == 0 or frames.dtype != np.uint8:
+        found = f"{shape} {getattr(frames, 'dtype', type(frames).__name__)}"
+        raise ValueError(f"frames must be uint8 (k 64 64 3) with at least one frame, got {found}")
+
+
+def _check_label(label: int) -> int:
+    if not 0 <= label < len(CLASSES["toy-landscape"]):
+        raise ValueError(
+            f"unknown label {label}: give 0..{len(CLASSES['toy-landscape']) - 1}, or None for toy-dance"
+        )
+    return int(label)
+
+
+def _as_mel(log_mel: ArrayLike) -> Array:
+    mel = np.asarray(log_mel, dtype=np.float32)
+    if mel.ndim != 2 or mel.shape[0] < 32 or mel.shape[1] == 0:
+        raise ValueError(f"log_mel must be (m n) with at least 32 bins, one clip, got shape {mel.shape}")
+    if not np.isfinite(mel).all():
+        raise ValueError("log_mel contains NaN or infinite values")
+    return mel

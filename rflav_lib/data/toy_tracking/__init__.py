@@ -1,0 +1,1 @@
+"""How the trackers work: `fits` times a sampled motion, `seeing` reads pixels, `hearing` reads mel, `classing` names."""
