@@ -1,0 +1,1 @@
+"""Measuring what was generated. Nothing in here knows about training."""

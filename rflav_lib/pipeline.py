@@ -1,0 +1,204 @@
+"""RFLAVPipeline: the model and its codecs in one folder; call it and get clips with sound."""
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+from einops import rearrange
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from rflav_lib.files import whole
+from rflav_lib.image_codec import decode_latents
+from rflav_lib.media import Clip
+from rflav_lib.mel import MelCodec
+from rflav_lib.sampler import RollingSampler
+from rflav_lib.schedule import RollingSchedule
+from rflav_lib.transformer import RFLAVTransformer
+from rflav_lib.vocoder import GriffinLim
+
+Label = int | str
+
+
+class RFLAVPipeline(DiffusionPipeline):
+    """Joint audio-video generation by rolling flow matching.
+
+    Args:
+        transformer: predicts the velocities.
+        vae: latent <-> frame.
+        mel: waveform <-> mel segments.
+        vocoder: log-mel -> waveform.
+        class_names: names of the labels, in order; empty for a model without classes.
+
+    Raises:
+        ValueError: components that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        transformer: RFLAVTransformer,
+        vae: AutoencoderKL,
+        mel: MelCodec,
+        vocoder: GriffinLim,
+        class_names: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        _check_fit(transformer, vae, mel, vocoder, class_names)
+        self.register_modules(transformer=transformer, vae=vae, mel=mel, vocoder=vocoder)
+        self.register_to_config(class_names=list(class_names))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> "RFLAVPipeline":
+        """Open a pipeline folder, or a repository of the model hub. Weights come from safetensors alone.
+
+        Raises:
+            ValueError: a folder that is not of this kind, or weights that are missing, broken, left over, or not finite.
+        """
+        local = Path(folder)
+        if local.is_dir():
+            _check_folder(local)
+        elif local.is_absolute() or len(local.parts) > 2 or str(folder).startswith("."):
+            raise ValueError(f"{folder}: no such folder")
+        pipeline = super().from_pretrained(str(folder), use_safetensors=True, **kwargs)
+        if local.is_dir():
+            for name, module in pipeline.components.items():
+                if isinstance(module, nn.Module):
+                    _check_weights(local / name, module)
+        return pipeline
+
+    def save_whole(self, folder: str | Path) -> None:
+        """`save_pretrained` into a folder that appears whole or not at all, replacing one that was there."""
+        with whole(folder) as draft:
+            self.save_pretrained(draft, safe_serialization=True)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        num_frames: int,
+        steps_per_frame: int = 2,
+        y: Label | Sequence[Label] | None = None,
+        guidance_scale: float = 1.0,
+        generator: torch.Generator | None = None,
+        num_clips: int | None = None,
+    ) -> list[Clip]:
+        """Generate clips with sound.
+
+        Args:
+            num_frames: frames of each clip; any number, the window rolls as far as needed.
+            steps_per_frame: the paper's N; more is finer and slower.
+            y: class, by number or name, or a list with one for each clip; None for no class.
+            guidance_scale: classifier-free guidance; 1 is off.
+            generator: CPU generator of all noise: the same seed gives the same clip on every device.
+            num_clips: how many clips; by default one for each label, or one.
+
+        Returns:
+            One `Clip` for each label.
+
+        Raises:
+            ValueError: a bad number, an unknown class, or a class for a model without.
+        """
+        if not isinstance(num_frames, int) or num_frames < 1:
+            raise ValueError(f"num_frames must be a whole number, at least 1, not {num_frames!r}")
+        labels = self.label_numbers(y, num_clips)
+        sampler = RollingSampler(
+            self.transformer.eval(), RollingSchedule(self.transformer.config.window), steps_per_frame, guidance_scale
+        )
+        video_noise, audio_noise = self.initial_noise(num_clips or (1 if labels is None else len(labels)), generator)
+        frames = sampler.stream(video_noise, audio_noise, generator, labels)
+        latents, segments = zip(*(next(frames) for _ in self.progress_bar(range(num_frames))), strict=True)
+        return self.decode(torch.stack(latents, dim=1), torch.stack(segments, dim=1))
+
+    def initial_noise(self, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Noise of a first window, video (b k c h w) drawn before audio (b k f m), on the model's device."""
+        config = self.transformer.config
+        video_shape = (batch, config.window, config.in_channels, config.latent_size, config.latent_size)
+        audio_shape = (batch, config.window, config.mel_frames, config.n_mels)
+        video, audio = (torch.randn(shape, generator=generator) for shape in (video_shape, audio_shape))
+        return video.to(self.transformer.device), audio.to(self.transformer.device)
+
+    def decode(self, video: Tensor, audio: Tensor) -> list[Clip]:
+        """Clean latents (b k c h w) and mel segments (b k f m) -> a `Clip` for each of the batch."""
+        waveforms = self.vocoder(self.mel.decode(audio)).float().cpu()
+        frames = decode_latents(self.vae, rearrange(video, "b k c h w -> (b k) c h w"))
+        frames = rearrange(frames.cpu(), "(b k) h w c -> b k h w c", b=len(video))
+        rates = self.mel.config.frame_rate, self.mel.config.sample_rate
+        return [
+            Clip(pictures.numpy(), sound.numpy(), *rates) for pictures, sound in zip(frames, waveforms, strict=True)
+        ]
+
+    def label_numbers(self, y: Label | Sequence[Label] | None, num_clips: int | None = None) -> Tensor | None:
+        """Class names or numbers -> labels (b,) on the model's device; one label is repeated for `num_clips`."""
+        if num_clips is not None and num_clips < 1:
+            raise ValueError(f"num_clips must be at least 1, not {num_clips}")
+        if y is None:
+            return None
+        several = [y] * (num_clips or 1) if isinstance(y, int | str) else list(y)
+        if num_clips not in (None, len(several)):
+            raise ValueError(f"{len(several)} labels for num_clips={num_clips}: give one label, or as many as clips")
+        return torch.tensor([self._label_number(label) for label in several], device=self.transformer.device)
+
+    def _label_number(self, label: Label) -> int:
+        count, names = self.transformer.config.num_classes, list(self.config.class_names)
+        if not count:
+            raise ValueError(f"this model has no classes, so it cannot make {label!r}: leave y out")
+        if isinstance(label, str):
+            if label not in names:
+                near = difflib.get_close_matches(label, names, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+                raise ValueError(f"unknown class {label!r}; {hint}")
+            return names.index(label)
+        if not 0 <= int(label) < count:
+            raise ValueError(f"label {label} is out of range: this model has classes 0..{count - 1} ({', '.join(names)})")
+        return int(label)
+
+
+def _check_fit(transformer, vae, mel, vocoder, class_names) -> None:
+    model, sound = transformer.config, mel.config
+    pairs = [
+        ("mel bins", model.n_mels, "mel codec", sound.n_mels),
+        ("mel frames per video frame", model.mel_frames, "mel codec", mel.frames_per_segment),
+        ("latent channels", model.in_channels, "VAE", vae.config.latent_channels),
+    ]
+    pairs += [(f"vocoder {key}", vocoder.config[key], "mel codec", sound[key]) for key in ("sample_rate", "n_mels")]
+    for what, ours, other, theirs in pairs:
+        if ours != theirs:
+            raise ValueError(f"components do not fit: {what} is {ours}, but the {other} has {theirs}")
+    if class_names and len(class_names) != model.num_classes:
+        raise ValueError(f"{len(class_names)} class names for a transformer with {model.num_classes} classes")
+
+
+def _check_folder(folder: Path) -> None:
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ValueError(f"{folder}: not a pipeline folder, model_index.json is missing")
+    try:
+        kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ValueError(f"{index}: not readable as JSON: {error}") from error
+    if kind != RFLAVPipeline.__name__:
+        raise ValueError(f"{folder}: a checkpoint of another model ({kind}); this library opens {RFLAVPipeline.__name__}")
+    for path in sorted(folder.glob("*/*.safetensors")):
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(f"{path}: truncated or not a safetensors file ({error}); fetch it again") from error
+
+
+def _check_weights(folder: Path, module: nn.Module) -> None:
+    """diffusers fills a missing weight at random and only warns; here every name, shape and value has to be right."""
+    path = folder / "diffusion_pytorch_model.safetensors"
+    with safe_open(path, framework="pt") as stored:
+        shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    wrong = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(f"{path}: weights do not fit the config beside them: {', '.join(wrong[:3])}{more}")
+    for name, tensor in module.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{path}: {name} holds NaN or infinite values; the file is damaged or training diverged")

@@ -1,0 +1,154 @@
+"""The one configuration of a training run, read from YAML, from a notebook's parameters or from the command line."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from rflav_lib import ROOT
+from rflav_lib.data.toy import CLASSES
+from rflav_lib.fusion import FUSIONS
+
+# fields that say where and how often to write, not what is computed: a resumed run may change them
+_FREE_TO_CHANGE = {
+    "max_steps", "output_dir", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "resume",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run. Relative paths are relative to the repository's root.
+
+    Raises:
+        ValueError: a value that cannot work, named with its key.
+    """
+
+    # data: a toy world, encoded once by the codecs
+    world: str = "toy-landscape"
+    clips: int = 3000
+    clip_frames: int = 40
+    seed: int = 0
+    vae: str = "checkpoints/toy-vae"
+    n_mels: int = 64
+    audio_scale: float = 2.5
+
+    # model (RFLAVTransformer)
+    hidden_size: int = 192
+    depth: int = 6
+    num_heads: int = 6
+    patch_size: int = 2
+    mlp_ratio: float = 4.0
+    window: int = 10
+    class_dropout: float = 0.1
+    fusion: str = "conditioned_average"
+    causal: bool = True
+
+    # objective (Eq. 8-10)
+    preroll_probability: float = 0.2
+    weighting: str = "logit_normal"
+
+    # optimisation
+    batch_size: int = 16
+    accumulation_steps: int = 1
+    max_steps: int = 5000
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.999
+    precision: str = "bf16"
+
+    # the run
+    output_dir: str = "outputs/toy-landscape"
+    log_every: int = 20
+    sample_every: int = 500
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        check = [
+            ("world", self.world in CLASSES, f"one of {', '.join(CLASSES)}"),
+            ("fusion", self.fusion in FUSIONS, f"one of {', '.join(FUSIONS)}"),
+            ("weighting", self.weighting in ("logit_normal", "uniform"), "logit_normal or uniform"),
+            ("precision", self.precision in ("no", "bf16"), "no or bf16"),
+            ("clip_frames", self.clip_frames >= self.window, f"at least the window, {self.window}"),
+            ("hidden_size", self.hidden_size % self.num_heads == 0, f"a multiple of {self.num_heads} heads"),
+            ("class_dropout", 0 <= self.class_dropout < 1, "in [0, 1)"),
+            ("preroll_probability", 0 <= self.preroll_probability <= 1, "in [0, 1]"),
+            ("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)"),
+            ("learning_rate", self.learning_rate > 0, "above 0"),
+            ("audio_scale", self.audio_scale > 0, "above 0"),
+        ]
+        at_least_one = (
+            "clips", "n_mels", "depth", "num_heads", "patch_size", "window", "batch_size", "accumulation_steps",
+            "max_steps", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints",
+        )  # fmt: skip
+        check += [(key, getattr(self, key) >= 1, "at least 1") for key in at_least_one]
+        for key, holds, wanted in check:
+            if not holds:
+                raise ValueError(f"config: {key} must be {wanted}, not {getattr(self, key)!r}")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], source: str = "config") -> "TrainConfig":
+        """Build a config from plain values, refusing unknown keys and wrong types.
+
+        Raises:
+            ValueError: names the source, the key and, for an unknown key, the nearest one there is.
+        """
+        types = get_type_hints(cls)
+        for key, value in values.items():
+            if key not in types:
+                near = difflib.get_close_matches(key, types, n=1)
+                hint = f" (did you mean {near[0]!r}?)" if near else f"; there are: {', '.join(types)}"
+                raise ValueError(f"{source}: unknown key {key!r}{hint}")
+            wanted = types[key]
+            fits = type(value) is wanted or (wanted is float and type(value) is int)
+            if not fits:
+                raise ValueError(f"{source}: {key} must be {wanted.__name__}, not {value!r}")
+        return cls(**{key: types[key](value) for key, value in values.items()})
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, **changes: Any) -> "TrainConfig":
+        """Read a YAML file; `changes` override what it says.
+
+        Raises:
+            ValueError: the file is missing or is no mapping of keys to values, or as `from_mapping`.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise ValueError(f"{path}: no such config file")
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path}: not readable as YAML: {error}") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"{path}: must be a list of 'key: value' lines, not a {type(values).__name__}")
+        return cls.from_mapping({**values, **changes}, source=str(path))
+
+    @classmethod
+    def from_notebook(cls, namespace: Mapping[str, Any], known: set[str]) -> "TrainConfig":
+        """Collect the parameters of a notebook: every plain value defined since `known` was taken.
+
+        `known` is ``set(globals())`` from before the parameters cell, so a misspelt parameter that papermill adds is seen and refused.
+        """
+        values = {
+            key: value
+            for key, value in namespace.items()
+            if key not in known and not key.startswith("_") and isinstance(value, str | int | float)
+        }
+        return cls.from_mapping(values, source="notebook parameters")
+
+    @property
+    def output_path(self) -> Path:
+        """The folder of the run."""
+        return ROOT / self.output_dir
+
+    def changed_from(self, other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Keys that would make a resumed run another run: {key: (stored value, value now)}."""
+        mine = asdict(self)
+        keys = [field.name for field in fields(self) if field.name not in _FREE_TO_CHANGE]
+        return {key: (other.get(key), mine[key]) for key in keys if other.get(key) != mine[key]}

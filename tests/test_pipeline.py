@@ -1,0 +1,177 @@
+"""The pipeline: the same clip from the same seed, and one clear error for what cannot work."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from rflav_lib.pipeline import RFLAVPipeline
+from tests.tiny import tiny_pipeline
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return tiny_pipeline()
+
+
+@pytest.fixture(scope="module")
+def folder(pipeline, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pipeline") / "toy"
+    pipeline.save_whole(path)
+    return path
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+def generate(pipeline, seed=3, **settings):
+    settings = {"num_frames": 3, "steps_per_frame": 1, "y": "rain", **settings}
+    return pipeline(generator=torch.Generator().manual_seed(seed), **settings)
+
+
+def test_a_clip_has_the_frames_asked_for_and_their_sound(pipeline):
+    for num_frames in (1, 3, 7):  # shorter and longer than the window of 4
+        (clip,) = generate(pipeline, num_frames=num_frames)
+        assert clip.frames.shape == (num_frames, 64, 64, 3)
+        assert clip.waveform.shape == (1600 * num_frames,)
+
+
+def test_the_seed_decides(pipeline):
+    (first,), (second,), (other,) = generate(pipeline), generate(pipeline), generate(pipeline, seed=4)
+    assert np.array_equal(first.frames, second.frames) and np.array_equal(first.waveform, second.waveform)
+    assert not np.array_equal(first.waveform, other.waveform)
+
+
+def test_a_longer_clip_begins_as_the_shorter_one(pipeline):
+    (short,), (long,) = generate(pipeline, num_frames=2), generate(pipeline, num_frames=5)
+    assert np.array_equal(short.frames, long.frames[:2])
+
+
+def test_labels_by_name_and_number(pipeline):
+    (named,), (numbered,), (other,) = generate(pipeline), generate(pipeline, y=2), generate(pipeline, y=0)
+    assert np.array_equal(named.waveform, numbered.waveform)
+    assert not np.array_equal(named.waveform, other.waveform)
+    assert len(generate(pipeline, y=["rain", 0, "siren"])) == 3
+    assert len(generate(pipeline, y="rain", num_clips=2)) == 2
+    assert len(generate(pipeline, y=None, num_clips=2)) == 2
+
+
+def test_guidance_changes_the_result(pipeline):
+    (plain,), (guided,) = generate(pipeline), generate(pipeline, guidance_scale=3.0)
+    assert not np.array_equal(plain.waveform, guided.waveform)
+
+
+def test_a_saved_pipeline_makes_the_same_clip(pipeline, folder):
+    loaded = RFLAVPipeline.from_pretrained(folder)
+    loaded.set_progress_bar_config(disable=True)
+    (saved,), (here,) = generate(loaded), generate(pipeline)
+    assert np.array_equal(saved.frames, here.frames)
+    np.testing.assert_allclose(saved.waveform, here.waveform, atol=1e-6)
+    assert not list(folder.rglob("*.bin"))
+
+
+def test_half_precision_weights_sample_too(folder):
+    loaded = RFLAVPipeline.from_pretrained(folder, torch_dtype=torch.bfloat16)
+    loaded.set_progress_bar_config(disable=True)
+    assert loaded.transformer.dtype == torch.bfloat16
+    (clip,) = generate(loaded)
+    assert np.isfinite(clip.waveform).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"y": "rian"}, "unknown class 'rian'; did you mean 'rain'"),
+        ({"y": 5}, "label 5 is out of range: this model has classes 0..4"),
+        ({"y": -1}, "label -1 is out of range"),
+        ({"num_frames": 0}, "num_frames must be a whole number, at least 1, not 0"),
+        ({"num_frames": 2.5}, "num_frames must be a whole number"),
+        ({"steps_per_frame": 0}, "steps_per_frame must be a whole number, at least 1, not 0"),
+        ({"y": ["rain", "siren"], "num_clips": 3}, "2 labels for num_clips=3"),
+        ({"num_clips": 0}, "num_clips must be at least 1"),
+        ({"y": None, "guidance_scale": 2.0}, "needs labels"),
+    ],
+)
+def test_bad_calls_are_named(pipeline, settings, message):
+    with pytest.raises(ValueError, match=message):
+        generate(pipeline, **settings)
+
+
+def test_a_label_for_a_model_without_classes():
+    with pytest.raises(ValueError, match="has no classes, so it cannot make 'rain'"):
+        generate(tiny_pipeline(num_classes=0))
+
+
+def test_components_must_fit(pipeline):
+    from rflav_lib.mel import MelCodec
+    from rflav_lib.vocoder import GriffinLim
+
+    mel = MelCodec(n_mels=40, peak=None)
+    with pytest.raises(ValueError, match="mel bins is 32, but the mel codec has 40"):
+        RFLAVPipeline(pipeline.transformer, pipeline.vae, mel, GriffinLim.from_codec(mel))
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(ValueError, match="no such folder"):
+        RFLAVPipeline.from_pretrained(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="not a pipeline folder"):
+        RFLAVPipeline.from_pretrained(tmp_path)
+
+
+def test_a_checkpoint_of_another_model(copy):
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps({**index, "_class_name": "StableDiffusionPipeline"}))
+    with pytest.raises(ValueError, match="another model .StableDiffusionPipeline."):
+        RFLAVPipeline.from_pretrained(copy)
+
+
+def test_truncated_weights(copy):
+    path = copy / "transformer" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match="transformer.*truncated or not a safetensors file"):
+        RFLAVPipeline.from_pretrained(copy)
+
+
+def test_nan_in_weights(pipeline, copy):
+    from safetensors.torch import load_file, save_file
+
+    path = copy / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    weights["audio_head.linear.bias"][3] = float("nan")
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="audio_head.linear.bias holds NaN"):
+        RFLAVPipeline.from_pretrained(copy)
+
+
+@pytest.mark.parametrize("change", ["missing", "left over"])
+def test_weights_that_do_not_fit_the_config(copy, change):
+    from safetensors.torch import load_file, save_file
+
+    path = copy / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    if change == "missing":
+        del weights["blocks.0.fusion.video_average.weight"]
+    else:
+        weights["blocks.7.fusion.video_average.weight"] = torch.zeros(3)
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="do not fit the config.*fusion.video_average.weight"):
+        RFLAVPipeline.from_pretrained(copy)
+
+
+def test_a_window_that_does_not_match_the_weights(copy):
+    config = json.loads((copy / "transformer" / "config.json").read_text())
+    (copy / "transformer" / "config.json").write_text(json.dumps({**config, "window": 6}))
+    with pytest.raises(ValueError, match="time_position|size mismatch|shape"):
+        RFLAVPipeline.from_pretrained(copy)
+
+
+def test_no_pickle_is_ever_opened(copy):
+    path = copy / "transformer" / "diffusion_pytorch_model.safetensors"
+    torch.save({"weight": torch.zeros(1)}, path.with_suffix(".bin"))
+    path.unlink()
+    with pytest.raises((ValueError, OSError)):
+        RFLAVPipeline.from_pretrained(copy)

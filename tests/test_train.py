@@ -1,0 +1,154 @@
+"""Training: it learns, it resumes exactly, it can be stopped at any moment, and it says what is wrong."""
+
+import itertools
+import os
+import signal
+import threading
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rflav_lib.checkpoints import list_checkpoints
+from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.train import TrainRun, _learning_rates, deferred_interrupt, main, train
+from tests.tiny import tiny_config
+
+
+@pytest.fixture(autouse=True)
+def cache_in_tmp(monkeypatch, tmp_path):
+    """Latents go to the test's folder, not to the repository's outputs."""
+    monkeypatch.setattr("rflav_lib.train.ROOT", tmp_path)
+
+
+def weights(config):
+    return load_file(list_checkpoints(config.output_path / "checkpoints")[-1] / "model.safetensors")
+
+
+def averages(config):
+    return load_file(list_checkpoints(config.output_path / "checkpoints")[-1] / "ema.safetensors")
+
+
+def test_the_loss_falls(tmp_path):
+    config = tiny_config(tmp_path, max_steps=60, learning_rate=3e-3, batch_size=8, log_every=20, checkpoint_every=60)
+    states = list(train(config))
+    assert [state.step for state in states] == [20, 40, 60]
+    assert states[-1].loss < 0.9 * states[0].loss
+    assert states[0].loss == pytest.approx(states[0].video_loss + states[0].audio_loss)
+
+
+def test_resumed_is_bit_equal_to_uninterrupted(tmp_path):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    whole, parts = tiny_config(tmp_path / "a"), tiny_config(tmp_path / "b")
+    list(train(whole))
+    for _ in itertools.islice(train(parts), 4):  # stops in the middle; the generator saves step 4 when it is closed
+        pass
+    assert [path.name for path in list_checkpoints(parts.output_path / "checkpoints")][-1] == "step-000004"
+    assert [state.step for state in train(parts)] == [5, 6]
+    for stored in (weights, averages):
+        first, second = stored(whole), stored(parts)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_accumulated_equals_one_large_batch(tmp_path):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    large = tiny_config(tmp_path / "a", batch_size=4)
+    small = tiny_config(tmp_path / "b", batch_size=2, accumulation_steps=2)
+    losses = [[state.loss for state in train(config)] for config in (large, small)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_samples_depend_on_step_and_number_alone(tmp_path):
+    run = TrainRun(tiny_config(tmp_path))
+    together, alone = run.draw_batch(5, range(4)), run.draw_batch(5, range(2, 4))
+    assert torch.equal(together.video_noise[2:], alone.video_noise)
+    assert torch.equal(together.t[2:], alone.t) and torch.equal(together.y[2:], alone.y)
+    assert not torch.equal(together.video_noise[0], together.video_noise[1])
+    assert not torch.equal(run.draw_batch(6, range(4)).audio_noise, together.audio_noise)
+
+
+def test_labels_are_dropped_at_the_rate_asked(tmp_path):
+    run = TrainRun(tiny_config(tmp_path, class_dropout=0.5))
+    y = run.draw_batch(0, range(400)).y
+    assert 0.4 < (y == 5).float().mean() < 0.6
+
+
+def test_checkpoints_are_pruned_and_the_pipeline_opens(tmp_path):
+    config = tiny_config(tmp_path, max_steps=8, checkpoint_every=2, keep_checkpoints=2)
+    states = list(train(config))
+    names = [path.name for path in list_checkpoints(config.output_path / "checkpoints")]
+    assert names == ["step-000006", "step-000008"]
+    pipeline = RFLAVPipeline.from_pretrained(config.output_path / "pipeline")
+    pipeline.set_progress_bar_config(disable=True)
+    (clip,) = pipeline(2, y="siren", steps_per_frame=1, generator=torch.Generator().manual_seed(0))
+    assert len(clip) == 2
+    stored = states[-1].run.pipeline().transformer.state_dict()
+    for name, tensor in pipeline.transformer.state_dict().items():  # stored in bf16
+        torch.testing.assert_close(tensor, stored[name], rtol=1e-2, atol=1e-6)
+
+
+def test_ctrl_c_leaves_the_last_whole_step(tmp_path):
+    config = tiny_config(tmp_path, max_steps=100000, checkpoint_every=100000)
+    threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    last = 0
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the loop is the thing under test
+        states = train(config)
+        for state in states:
+            last = state.step
+    states.close()
+    (saved,) = list_checkpoints(config.output_path / "checkpoints")
+    assert int(saved.name.removeprefix("step-")) in (last, last + 1)
+    assert (config.output_path / "pipeline" / "model_index.json").is_file()
+
+
+def test_interrupt_waits_for_the_end_of_the_block():
+    done = False
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        done = True
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_config_is_refused_by_name(tmp_path):
+    list(train(tiny_config(tmp_path)))
+    with pytest.raises(ValueError, match="another config .learning_rate 0.001 -> 0.002"):
+        next(train(tiny_config(tmp_path, learning_rate=2e-3)))
+    with pytest.raises(ValueError, match="holds a run already"):
+        next(train(tiny_config(tmp_path, resume=False)))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "ema.safetensors", "optimizer.pt", "run.json"])
+def test_damaged_checkpoints_are_named(tmp_path, name):
+    config = tiny_config(tmp_path)
+    list(train(config))
+    path = list_checkpoints(config.output_path / "checkpoints")[-1] / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match="step-000006: damaged checkpoint"):
+        next(train(tiny_config(tmp_path, max_steps=8)))
+
+
+def test_divergence_stops_and_names_the_last_good_checkpoint(tmp_path):
+    config = tiny_config(tmp_path)
+    states = train(config)
+    with pytest.raises(FloatingPointError, match=r"not finite at step 5.*step-000003"):  # noqa: PT012
+        for state in states:
+            if state.step == 4:
+                state.run.model.audio_head.linear.bias.data.fill_(float("inf"))
+    assert list_checkpoints(config.output_path / "checkpoints")[-1].name == "step-000003"
+
+
+def test_warm_up_then_cosine_to_zero(tmp_path):
+    rates = _learning_rates(tiny_config(tmp_path, max_steps=101, warmup_steps=10, learning_rate=1.0))
+    assert rates[0] == 0 and rates[10] == 1.0 and rates[5] == 0.5
+    assert rates[-1] < 0.001 and sorted(rates[10:], reverse=True) == rates[10:]
+
+
+def test_command_line_reports_errors_in_one_line(tmp_path, capsys):
+    path = tmp_path / "run.yaml"
+    path.write_text("dpeth: 3", encoding="utf-8")
+    assert main([str(path)]) == 2
+    assert capsys.readouterr().err.strip().endswith("unknown key 'dpeth' (did you mean 'depth'?)")
