@@ -101,7 +101,7 @@ def summarise(readings: Sequence[Reading]) -> dict[str, dict[str, float]]:
         "asked class seen": share_with_interval(reading.seen == reading.asked for reading in readings),
         "asked class heard": share_with_interval(reading.heard == reading.asked for reading in readings),
         "clips with a measurable offset": share_with_interval(reading.offset_ms is not None for reading in readings),
-        "median |A/V offset| (ms)": median_with_interval([abs(r.offset_ms) for r in readings if r.offset_ms is not None]),
+        "median size of A/V offset (ms)": median_with_interval([abs(r.offset_ms) for r in readings if r.offset_ms is not None]),
         "median share of events within 100 ms": median_with_interval([reading.share_close for reading in readings]),
     }
 
