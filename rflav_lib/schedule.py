@@ -29,7 +29,7 @@ class RollingSchedule:
     preroll_probability: float = 0.2
 
     def __post_init__(self) -> None:
-        if not isinstance(self.window, int) or self.window < 1:
+        if not _is_count(self.window):
             raise ValueError(f"window must be a whole number of frames, at least 1, not {self.window!r}")
         if not 0 <= self.preroll_probability <= 1:
             raise ValueError(f"preroll_probability must lie in [0, 1], not {self.preroll_probability!r}")
@@ -75,6 +75,11 @@ class RollingSchedule:
 
 def check_steps(steps_per_frame: int) -> int:
     """`steps_per_frame` (the paper's N) if it is a whole number of at least 1, else a ValueError."""
-    if not isinstance(steps_per_frame, int) or steps_per_frame < 1:
+    if not _is_count(steps_per_frame):
         raise ValueError(f"steps_per_frame must be a whole number, at least 1, not {steps_per_frame!r}")
     return steps_per_frame
+
+
+def _is_count(value: object) -> bool:
+    """A whole number of at least 1; True and False are whole numbers to Python, but not to us."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
