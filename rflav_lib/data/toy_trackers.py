@@ -1,14 +1,15 @@
 """Reading events back from the toy worlds: from pixels alone, or from mel alone.
 
-So sync, class, pitch and hue of *generated* clips are measured against known truth, without any trained network.
-The trackers never invent: where there is nothing to follow they return an empty list, None, or NaN.
+So sync, class, pitch and hue of *generated* clips are measured against known truth, without any trained
+network. The trackers never invent: where there is nothing to follow they return an empty list, None, or NaN.
 
-Frames are uint8 (k 64 64 3) at 10 fps. A log-mel is (m n), natural logarithm, 100 columns a second, n = 10 k, slaney
-bins from 0 to 8000 Hz, an array or a tensor on the CPU: what `MelCodec.decode` returns for one clip. Its biases are
-measured for `MelCodec(n_mels=64)`. `label` is an index into CLASSES["toy-landscape"]; None means toy-dance.
+Frames are uint8 (k 64 64 3) at 10 fps. A log-mel is (m n), natural logarithm, 100 columns a second, n = 10
+k, slaney bins from 0 to 8000 Hz, an array or a tensor on the CPU: what `MelCodec.decode` returns for one
+clip. Its biases are measured for `MelCodec(n_mels=64)`. `label` is an index into CLASSES["toy-landscape"];
+None means toy-dance.
 
-On 100 unseen real clips a class the median A/V offset is within 1 ms of zero (tests/data/test_toy_trackers.py holds
-it to 20 ms), and both classifiers name every clip.
+On 100 unseen real clips a class the median A/V offset is within 1 ms of zero
+(tests/data/test_toy_trackers.py holds it to 20 ms), and both classifiers name every clip.
 """
 
 import math
@@ -25,8 +26,8 @@ from rflav_lib.data.toy_tracking import classing, hearing, seeing
 from rflav_lib.data.toy_tracking.fits import Array
 
 __all__ = [
-    "AVOffset", "Event", "audible_class", "audible_events", "av_offset", "object_count", "pitch_agrees", "visual_class",
-    "visual_events",
+    "AVOffset", "Event", "audible_class", "audible_events", "av_offset", "object_count", "pitch_agrees",
+    "visual_class", "visual_events",
 ]  # fmt: skip
 
 BOUNCE, PENDULUM, RAIN, FIREWORKS, SIREN = range(len(CLASSES["toy-landscape"]))
@@ -35,17 +36,19 @@ MATCH_SECONDS = 0.2
 SHARE_SECONDS = 0.1
 """A sight with a sound this near counts as in sync in `AVOffset.share`."""
 EDGE_SECONDS = 0.15
-"""Sights this near to an end of the clip need no sound: their sound, or the tracker's view of it, may be cut off."""
+"""Sights this near to an end of the clip need no sound: their sound, or the tracker's view of it, may be cut
+off.
+"""
 
 
 @dataclass(frozen=True)
 class AVOffset:
     """How sound and picture of a clip lie to each other.
 
-    Attributes:
-        seconds: median of sound minus picture, positive when the sound is late; NaN when nothing matched.
-        matched: pairs of a sight and a sound within 0.2 s (siren: sights covered by the common track).
-        share: share of the sights, away from the clip's ends, that have a sound within 100 ms; NaN without sights.
+    Attributes: seconds: median of sound minus picture, positive when the sound is late; NaN when nothing
+    matched. matched: pairs of a sight and a sound within 0.2 s (siren: sights covered by the common track).
+    share: share of the sights, away from the clip's ends, that have a sound within 100 ms; NaN without
+    sights.
     """
 
     seconds: float
@@ -59,8 +62,8 @@ NOTHING = AVOffset(math.nan, 0, math.nan)
 def visual_events(frames: NDArray[np.uint8], label: int | None) -> list[Event]:
     """Events seen, in order of time.
 
-    Kinds by label: impact, turn (value -1 left, +1 right), hit (value x in px), burst, peak (the beam points up; value
-    turns per second); beat and hat (object 1) for a dance.
+    Kinds by label: impact, turn (value -1 left, +1 right), hit (value x in px), burst, peak (the beam points
+    up; value turns per second); beat and hat (object 1) for a dance.
 
     Raises:
         ValueError: frames of another shape or dtype, unknown label.
@@ -109,7 +112,9 @@ def audible_class(log_mel: ArrayLike) -> int | None:
 
 
 def av_offset(frames: NDArray[np.uint8], log_mel: ArrayLike, label: int | None) -> AVOffset:
-    """How late the sound is: sights are paired with the nearest sound of their kind, the siren by its whole course."""
+    """How late the sound is: sights are paired with the nearest sound of their kind, the siren by its whole
+    course.
+    """
     mel = _as_mel(log_mel)
     seen = visual_events(frames, label)
     if label == SIREN:
@@ -131,7 +136,9 @@ def av_offset(frames: NDArray[np.uint8], log_mel: ArrayLike, label: int | None) 
 
 
 def _pair(sights: Array, sounds: Array) -> dict[int, float]:
-    """Sight number -> sound minus sight in seconds, for those that are each other's nearest within MATCH_SECONDS."""
+    """Sight number -> sound minus sight in seconds, for those that are each other's nearest within
+    MATCH_SECONDS.
+    """
     if len(sights) == 0 or len(sounds) == 0:
         return {}
     gap = sounds[None, :] - sights[:, None]
@@ -171,22 +178,22 @@ def object_count(frames: NDArray[np.uint8], label: int | None) -> float:
 
 
 def pitch_agrees(frames: NDArray[np.uint8], log_mel: ArrayLike) -> bool | None:
-    """Whether a bouncing ball rings at the pitch of its hue; None when there is no ball or no impact to compare."""
+    """Whether a bouncing ball rings at the pitch of its hue; None when there is no ball or no impact to
+    compare.
+    """
     _check_frames(frames)
     mel = _as_mel(log_mel)
     blob, impacts = seeing.find_blob(frames), audible_events(mel, BOUNCE)
     if blob is None or math.isnan(blob.hue) or not impacts:
         return None
-    ringing = [
-        int(100 * e.time) + step for e in impacts for step in range(5, 11)
-    ]  # 50 to 100 ms after the impact
+    # the tone is clearest 50 to 100 ms after an impact: the click is over and the harmonics are dying
+    ringing = [int(100 * e.time) + step for e in impacts for step in range(5, 11)]
     inside = [column for column in ringing if column < mel.shape[1]]
     if not inside:
         return None
     pitch = float(np.median(hearing.tone(mel[:, inside], 250, 2_300)))
-    return (
-        int(np.argmin(np.abs(np.log(np.asarray(PITCHES) / pitch)))) == round(blob.hue * NUM_HUES) % NUM_HUES
-    )
+    nearest = int(np.argmin(np.abs(np.log(np.asarray(PITCHES) / pitch))))
+    return nearest == round(blob.hue * NUM_HUES) % NUM_HUES
 
 
 def _check_frames(frames: NDArray[np.uint8]) -> None:
@@ -198,9 +205,8 @@ def _check_frames(frames: NDArray[np.uint8]) -> None:
 
 def _check_label(label: int) -> int:
     if not 0 <= label < len(CLASSES["toy-landscape"]):
-        raise ValueError(
-            f"unknown label {label}: give 0..{len(CLASSES['toy-landscape']) - 1}, or None for toy-dance"
-        )
+        highest = len(CLASSES["toy-landscape"]) - 1
+        raise ValueError(f"unknown label {label}: give 0..{highest}, or None for toy-dance")
     return int(label)
 
 

@@ -21,8 +21,7 @@ SHUTTER = 0.1
 
 Array = NDArray[np.floating]
 
-# (sky at the top, sky at the horizon, ground): muted, so that a saturated or bright thing is always the
-# object.
+# (sky at the top, sky at the horizon, ground): muted, so that a saturated or bright thing is an object.
 # All classes share this palette: the background says nothing about the class.
 PALETTE: tuple[tuple[tuple[int, int, int], ...], ...] = (
     ((18, 22, 46), (56, 62, 98), (26, 28, 42)),  # night
@@ -117,9 +116,7 @@ class Canvas:
         self.blend(patch, coverage(distance) * np.reshape(opacity, (-1, 1, 1)), colour)
 
     def glow(self, x: Array, y: Array, sx: float, sy: float, colour: Array, opacity: Array) -> None:
-        """A Gaussian spot of light per frame, standard deviations `sx`, `sy` px, opacity (k,) at its
-        centre.
-        """
+        """A Gaussian spot of light per frame, standard deviations `sx`, `sy` px; opacity (k,) there."""
         lit = np.flatnonzero(opacity > 0.004)
         if len(lit) == 0:
             return

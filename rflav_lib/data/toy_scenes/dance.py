@@ -73,7 +73,7 @@ def _choreography(rng: np.random.Generator, beats: int) -> np.ndarray:
 
 
 def _pose_at(times: Array, beats: Array, poses: Array) -> Array:
-    """Joint angles (k, 10) at `times`: pose i from beat i on, reached by a smooth step centred on the beat."""
+    """Joint angles (k, 10) at `times`: pose i from beat i on, reached by a smooth step about the beat."""
     after = np.searchsorted(beats, times + MOVE_SECONDS / 2, side="right") - 1
     u = np.clip((times - beats[after]) / MOVE_SECONDS + 0.5, 0, 1)[:, None]
     step = u * u * (3 - 2 * u)

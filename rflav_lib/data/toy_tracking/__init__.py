@@ -1,1 +1,3 @@
-"""How the trackers work: `fits` times a sampled motion, `seeing` reads pixels, `hearing` reads mel, `classing` names."""
+"""How the trackers work: `fits` times a sampled motion, `seeing` reads pixels, `hearing` reads mel,
+`classing` names.
+"""

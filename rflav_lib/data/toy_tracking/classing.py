@@ -1,8 +1,9 @@
 """Telling the classes of toy-landscape apart, by picture alone and by sound alone.
 
-A linear discriminant on a few hand-made features of what moves or sounds, never of the background. It is fitted in closed
-form on freshly made real clips with a fixed seed, half of them blurred and noisy so that imperfect generated clips are not
-foreign to it, and kept in memory: nothing is stored and nothing depends on a trained network.
+A linear discriminant on a few hand-made features of what moves or sounds, never of the background. It is
+fitted in closed form on freshly made real clips with a fixed seed, half of them blurred and noisy so that
+imperfect generated clips are not foreign to it, and kept in memory: nothing is stored and nothing depends on
+a trained network.
 """
 
 import functools
@@ -39,7 +40,9 @@ class Discriminant:
 
 
 def fit_discriminant(features: Array, labels: NDArray[np.intp], shrinkage: float = 0.05) -> Discriminant:
-    """Fit to features (clips n) and labels (clips,): class means and one covariance shrunk towards its diagonal."""
+    """Fit to features (clips n) and labels (clips,): class means and one covariance shrunk towards its
+    diagonal.
+    """
     classes = np.unique(labels)
     means = np.stack([features[labels == c].mean(axis=0) for c in classes])
     centred = features - means[np.searchsorted(classes, labels)]
@@ -50,7 +53,9 @@ def fit_discriminant(features: Array, labels: NDArray[np.intp], shrinkage: float
 
 
 def picture_features(frames: NDArray[np.uint8]) -> Array | None:
-    """What moves in frames (k h w 3): how much, how big, where to, how steadily; None if nothing stands out or moves."""
+    """What moves in frames (k h w 3): how much, how big, where to, how steadily; None if nothing stands out
+    or moves.
+    """
     colour, light = seeing.chroma(frames), seeing.excess(frames)
     change = np.abs(np.diff(frames.astype(np.float32).mean(axis=-1), axis=0))
     strong = colour > seeing.MIN_CHROMA

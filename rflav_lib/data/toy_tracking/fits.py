@@ -30,9 +30,9 @@ def fit_cycle(
 ) -> tuple[float, float, float]:
     """Find when a cycle of unknown period has its phase 0, near a first guess.
 
-    Least squares of `values` against offset + gain * shape((t - t0) / period), over all samples within `reach` seconds
-    of `near`, all `periods`, and t0 within `slack` of `near` in steps of 2 ms. Only a window is fitted because a
-    generated motion need not keep its period for the whole clip.
+    Least squares of `values` against offset + gain * shape((t - t0) / period), over all samples within
+    `reach` seconds of `near`, all `periods`, and t0 within `slack` of `near` in steps of 2 ms. Only a window
+    is fitted because a generated motion need not keep its period for the whole clip.
 
     Returns: (t0, gain, share of the variance explained). The share is 0 if there are fewer than 5 samples.
     """
@@ -61,7 +61,9 @@ def fit_shape(
 
 
 def peaks(values: Array, least: float, apart: int) -> list[int]:
-    """Places of local maxima of at least `least`, `apart` samples or more from any higher one; ends do not count."""
+    """Places of local maxima of at least `least`, `apart` samples or more from any higher one; ends do not
+    count.
+    """
     inner = np.arange(1, len(values) - 1)
     inner = inner[
         (values[inner] >= values[inner - 1]) & (values[inner] > values[inner + 1]) & (values[inner] >= least)
@@ -76,8 +78,8 @@ def peaks(values: Array, least: float, apart: int) -> list[int]:
 def flash_times(light: Array, frame_rate: float, least: float, apart: int = 2) -> list[float]:
     """Times in seconds of flashes in `light` (k,), one value a frame.
 
-    A flash is a triangle 0.1 s to each side (see `toy_scenes.canvas.flash`): two neighbouring frames share it, their sum
-    is its strength and their ratio its exact time. `least` is the least sum.
+    A flash is a triangle 0.1 s to each side (see `toy_scenes.canvas.flash`): two neighbouring frames share
+    it, their sum is its strength and their ratio its exact time. `least` is the least sum.
     """
     pair = light[:-1] + light[1:]
     padded = np.concatenate(([-np.inf], pair, [-np.inf]))

@@ -1,8 +1,8 @@
-"""Reading the toy worlds from a log-mel alone: (m, n) natural logarithm, 100 columns a second, column j centred at
-(j + 0.5) / 100 s, m slaney bins from 0 to 8000 Hz.
+"""Reading the toy worlds from a log-mel alone: (m, n) natural logarithm, 100 columns a second, column j
+centred at (j + 0.5) / 100 s, m slaney bins from 0 to 8000 Hz.
 
-The analysis window of 64 ms smears a sudden sound over some six columns, symmetrically. The rise of the linear amplitude
-is the window itself, centred on the onset, so its centroid is the onset to a few ms.
+The analysis window of 64 ms smears a sudden sound over some six columns. The centroid of the rise of the
+linear amplitude lies a fixed time before the onset (`RISE_BIAS`), whatever the loudness.
 """
 
 import numpy as np
@@ -15,9 +15,9 @@ MEL_TOP = 8_000.0
 SILENCE = -7.0
 """A log-mel whose loudest value is below this holds no sound worth tracking (the codec's floor is -11.5)."""
 
-# A sound that begins inside the window is a step, whose spectrum is wide: its bands are lit before the window's middle
-# reaches it. The centroid of the rise therefore comes this many seconds after (here: before) the true onset,
-# by the sound's course: measured on 30 real clips a kind, which scatter by 1 ms.
+# A sound that begins inside the window is a step, whose spectrum is wide: its bands are lit before the middle of
+# the window reaches it. The centroid of the rise minus the true onset, in seconds, by the sound's course: measured
+# on 30 real clips a kind, which scatter by 1 ms.
 RISE_BIAS = {
     "impact": -0.0129,
     "turn": -0.0146,
@@ -45,8 +45,8 @@ def band(log_mel: Array, low: float, high: float) -> Array:
 def onsets(amplitude: Array, kind: str, apart: float = 0.15, least: float = 0.25) -> list[float]:
     """Times in seconds at which `amplitude` (n,) rises suddenly.
 
-    A rise counts from `least` times a strong one (the clip's 98 % quantile of rises) on; two are `apart` seconds or more
-    from each other.
+    A rise counts from `least` times a strong one (the clip's 98 % quantile of rises) on; two are `apart`
+    seconds or more from each other.
     """
     rise = np.maximum(0.0, np.diff(amplitude))  # between columns j and j + 1: the instant (j + 1) / 100
     smooth = np.convolve(rise, np.hanning(9)[1:-1], mode="same")

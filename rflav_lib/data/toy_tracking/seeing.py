@@ -1,7 +1,7 @@
 """Reading the toy worlds from pixels alone.
 
-Backgrounds are muted and depend on the row alone, so what is saturated, or differs from the rest of its row, is the
-object. Each tracker returns an empty list when there is nothing of its kind to see.
+Backgrounds are muted and depend on the row alone, so what is saturated, or differs from the rest of its row,
+is the object. Each tracker returns an empty list when there is nothing of its kind to see.
 """
 
 import functools
@@ -17,8 +17,9 @@ from rflav_lib.data.toy_scenes.scene import Event
 from rflav_lib.data.toy_tracking.fits import Array, arc, cosine, fit_cycle, fit_shape, flash_times, peaks
 
 MIN_CHROMA = 70.0
-"""Difference between a pixel's largest and smallest colour channel from which on it can be an object: no background
-reaches 55, every object 120."""
+"""Difference between a pixel's largest and smallest colour channel from which on it can be an object: no
+background reaches 55, every object 120.
+"""
 PROFILE_SEED = 7_411_951
 """The real clips from which the course of a burst is learned; never used for anything else."""
 MIN_MOTION = 10.0
@@ -29,7 +30,9 @@ EXPLAINED = 0.8
 
 @dataclass(frozen=True)
 class Blob:
-    """The largest saturated object per frame: centre x, y (k,) in px, area (k,), how many there are (k,), hue 0..1."""
+    """The largest saturated object per frame: centre x, y (k,) in px, area (k,), how many there are (k,),
+    hue 0..1.
+    """
 
     x: Array
     y: Array
@@ -184,7 +187,9 @@ def _burst_profile() -> tuple[Array, Array]:
 
 
 def beam_angles(frames: NDArray[np.uint8]) -> Array | None:
-    """Direction (k,) of a beacon's beam in radians, unwrapped, anticlockwise from the right; None without a beacon."""
+    """Direction (k,) of a beacon's beam in radians, unwrapped, anticlockwise from the right; None without a
+    beacon.
+    """
     colour = chroma(frames)
     steady = np.quantile(colour, 0.15, axis=0)
     if len(frames) < 5 or steady.max() < MIN_CHROMA:
