@@ -32,7 +32,7 @@ class RFLAVPipeline(DiffusionPipeline):
         vae: latent <-> frame.
         mel: waveform <-> mel segments.
         vocoder: log-mel -> waveform.
-        class_names: names of the labels, in order; empty for a model without classes.
+        class_names: names of the labels, in order; none for a model without classes.
 
     Raises:
         ValueError: components that do not fit each other.
@@ -44,12 +44,13 @@ class RFLAVPipeline(DiffusionPipeline):
         vae: AutoencoderKL,
         mel: MelCodec,
         vocoder: GriffinLim,
-        class_names: Sequence[str] = (),
+        class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
+        class_names = list(class_names or ())
         _check_fit(transformer, vae, mel, vocoder, class_names)
         self.register_modules(transformer=transformer, vae=vae, mel=mel, vocoder=vocoder)
-        self.register_to_config(class_names=list(class_names))
+        self.register_to_config(class_names=class_names)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> "RFLAVPipeline":

@@ -170,7 +170,7 @@ class TrainRun:
         """A pipeline with a copy of the averaged weights, ready to sample."""
         model = copy.deepcopy(self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)).eval()
         self.ema.copy_to(model.parameters())
-        names = CLASSES[self.config.world]
+        names = list(CLASSES[self.config.world])
         return RFLAVPipeline(model, self.vae, self.mel, GriffinLim.from_codec(self.mel), class_names=names)
 
     def save(self) -> Path:
@@ -179,7 +179,9 @@ class TrainRun:
         path = save_checkpoint(self.checkpoint_folder, self.step, self.config, model, self.ema, self.optimizer)
         pipeline = self.pipeline()
         pipeline.vae = copy.deepcopy(pipeline.vae)  # the run goes on with its own, in float32
-        pipeline.to(torch.bfloat16).save_whole(self.config.output_path / "pipeline")
+        for module in (pipeline.transformer, pipeline.vae):
+            torch.nn.Module.to(module, torch.bfloat16)  # diffusers' own `to` warns about every cast
+        pipeline.save_whole(self.config.output_path / "pipeline")
         return path
 
     def resume(self) -> None:

@@ -33,7 +33,7 @@ class TrainConfig:
     seed: int = 0
     vae: str = "checkpoints/toy-vae"
     n_mels: int = 64
-    audio_scale: float = 2.5
+    audio_scale: float = 2.0
 
     # model (RFLAVTransformer)
     hidden_size: int = 192

@@ -191,6 +191,8 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
     def patchify(self, video: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (b k c h w) and mel segments (b k f m) -> tokens with positions, (b k n d) and (b k f d)."""
         frames = video.shape[1]
+        dtype = self.video_embedding.weight.dtype  # states stay float32 even where the weights are bf16
+        video, audio = video.to(dtype), audio.to(dtype)
         patches = self.video_embedding(rearrange(video, "b k c h w -> (b k) c h w"))
         video = rearrange(patches, "(b k) d rows columns -> b k (rows columns) d", k=frames)
         video = video + self.video_time_position[:, :frames] + self.video_patch_position

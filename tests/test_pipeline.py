@@ -75,7 +75,7 @@ def test_a_saved_pipeline_makes_the_same_clip(pipeline, folder):
 
 
 def test_half_precision_weights_sample_too(folder):
-    loaded = RFLAVPipeline.from_pretrained(folder, torch_dtype=torch.bfloat16)
+    loaded = RFLAVPipeline.from_pretrained(folder, dtype=torch.bfloat16)
     loaded.set_progress_bar_config(disable=True)
     assert loaded.transformer.dtype == torch.bfloat16
     (clip,) = generate(loaded)

@@ -91,12 +91,13 @@ def test_checkpoints_are_pruned_and_the_pipeline_opens(tmp_path):
 
 def test_ctrl_c_leaves_the_last_whole_step(tmp_path):
     config = tiny_config(tmp_path, max_steps=100000, checkpoint_every=100000)
-    threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    last = 0
+    timer, last = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)), 0
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the loop is the thing under test
         states = train(config)
         for state in states:
             last = state.step
+            if last == 1:
+                timer.start()
     states.close()
     (saved,) = list_checkpoints(config.output_path / "checkpoints")
     assert int(saved.name.removeprefix("step-")) in (last, last + 1)

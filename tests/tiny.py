@@ -30,9 +30,10 @@ def tiny_pipeline(num_classes: int = 5, window: int = 4) -> RFLAVPipeline:
         latent_size=8, patch_size=2, hidden_size=24, depth=1, num_heads=2, window=window, n_mels=32, num_classes=num_classes
     )
     for parameter in transformer.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    mel = MelCodec(n_mels=32, peak=None)
-    names = ("bounce", "pendulum", "rain", "fireworks", "siren")[:num_classes]
+        torch.nn.init.normal_(parameter, std=0.03)
+    # at scale 1 the noise of an untrained model would be louder than any sound
+    mel = MelCodec(n_mels=32, audio_scale=2.5, peak=None)
+    names = ["bounce", "pendulum", "rain", "fireworks", "siren"][:num_classes]
     pipeline = RFLAVPipeline(transformer, tiny_vae(), mel, GriffinLim.from_codec(mel), class_names=names)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -44,7 +45,7 @@ def tiny_config(folder: Path, **changes) -> TrainConfig:
     if not vae.is_dir():
         tiny_vae().save_pretrained(vae)
     settings = {
-        "clips": 2, "clip_frames": 6, "vae": str(vae), "n_mels": 32, "hidden_size": 24, "depth": 1, "num_heads": 2, "window": 4,
+        "clips": 2, "clip_frames": 6, "vae": str(vae), "n_mels": 32, "audio_scale": 2.5, "hidden_size": 24, "depth": 1, "num_heads": 2, "window": 4,
         "batch_size": 2, "max_steps": 6, "warmup_steps": 1, "precision": "no", "output_dir": str(folder / "run"),
         "log_every": 1, "sample_every": 100, "checkpoint_every": 3,
     }  # fmt: skip
