@@ -15,9 +15,9 @@ MEL_TOP = 8_000.0
 SILENCE = -7.0
 """A log-mel whose loudest value is below this holds no sound worth tracking (the codec's floor is -11.5)."""
 
-# A sound that begins inside the window is a step, whose spectrum is wide: its bands are lit before the middle of
-# the window reaches it. The centroid of the rise minus the true onset, in seconds, by the sound's course: measured
-# on 30 real clips a kind, which scatter by 1 ms.
+# A sound that begins inside the window is a step, whose spectrum is wide: its bands are lit before the middle
+# of the window reaches it. The centroid of the rise minus the true onset, in seconds, by the sound's course:
+# measured on 30 real clips a kind, which scatter by 1 ms.
 RISE_BIAS = {
     "impact": -0.0129,
     "turn": -0.0146,
