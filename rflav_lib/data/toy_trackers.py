@@ -35,6 +35,8 @@ MATCH_SECONDS = 0.2
 """A sound further than this from a sight does not belong to it."""
 SHARE_SECONDS = 0.1
 """A sight with a sound this near counts as in sync in `AVOffset.share`."""
+LAG_STEP = 0.01
+"""Seconds between the lags at which a siren's picture and sound are compared; a parabola refines the best."""
 EDGE_SECONDS = 0.15
 """Sights this near to an end of the clip need no sound: their sound, or the tracker's view of it, may be cut
 off.
@@ -116,10 +118,10 @@ def av_offset(frames: NDArray[np.uint8], log_mel: ArrayLike, label: int | None) 
     course.
     """
     mel = _as_mel(log_mel)
-    seen = visual_events(frames, label)
     if label == SIREN:
-        return _siren_offset(frames, mel, len(seen))
-    heard = audible_events(mel, label)
+        _check_frames(frames)
+        return _siren_offset(frames, mel)
+    seen, heard = visual_events(frames, label), audible_events(mel, label)
     length = len(frames) / 10
     offsets, inside, in_sync = [], 0, 0
     for kind in sorted({e.kind for e in seen}):
@@ -147,13 +149,13 @@ def _pair(sights: Array, sounds: Array) -> dict[int, float]:
     return {i: offset for i, offset in pairs.items() if abs(offset) <= MATCH_SECONDS}
 
 
-def _siren_offset(frames: NDArray[np.uint8], mel: Array, sights: int) -> AVOffset:
+def _siren_offset(frames: NDArray[np.uint8], mel: Array) -> AVOffset:
     """Lag at which the siren's pitch best follows the height of its beam."""
     angles, pitch = seeing.beam_angles(frames), hearing.siren_pitch(mel)
     if angles is None or pitch is None or np.ptp(angles) < 1.0:
         return NOTHING
     times, columns = frame_times(len(frames)), hearing.column_times(len(pitch))
-    lags = np.arange(-0.45, 0.4501, 0.005)
+    lags = np.arange(-0.45, 0.4501, LAG_STEP)
     fit = np.empty(len(lags))
     for i, lag in enumerate(lags):
         at = columns - lag
@@ -164,8 +166,8 @@ def _siren_offset(frames: NDArray[np.uint8], mel: Array, sights: int) -> AVOffse
     if fit[best] < 0.6 or best in (0, len(lags) - 1):
         return AVOffset(math.nan, 0, 0.0)
     below, at, above = fit[best - 1 : best + 2]
-    lag = float(lags[best] + 0.005 * 0.5 * (below - above) / min(below - 2 * at + above, -1e-12))
-    return AVOffset(lag, max(1, sights), float(abs(lag) <= SHARE_SECONDS))
+    lag = float(lags[best] + LAG_STEP * 0.5 * (below - above) / min(below - 2 * at + above, -1e-12))
+    return AVOffset(lag, max(1, len(seeing.upward_moments(angles))), float(abs(lag) <= SHARE_SECONDS))
 
 
 def object_count(frames: NDArray[np.uint8], label: int | None) -> float:

@@ -133,7 +133,7 @@ def test_every_event_is_audible_within_a_millisecond(
 
 
 def test_the_siren_follows_its_beam() -> None:
-    """The sound turns with the stated function of the beam's angle, the beam is seen there, and peaks are its maxima."""
+    """Pitch is the stated function of the beam's angle, the beam is seen there, and peaks are its maxima."""
     for made in clips(LANDSCAPE, SIREN, 6):
         turn, sense = made.facts["turn_seconds"], made.facts["sense"]
         peak = made.events[0].time
@@ -237,7 +237,7 @@ def test_a_dance_loops_after_loop_seconds() -> None:
 
 
 def test_over_a_hundred_clips_a_second() -> None:
-    """16-frame clips on one core, in processor time; the best of five rounds, since other work slows them down."""
+    """16-frame clips on one core, in processor time; the best of five rounds: other work slows them down."""
     for world in CLASSES:
         make_clip(world, 0, 0, 16)
         rounds = []

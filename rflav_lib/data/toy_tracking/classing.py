@@ -57,7 +57,7 @@ def picture_features(frames: NDArray[np.uint8]) -> Array | None:
     or moves.
     """
     colour, light = seeing.chroma(frames), seeing.excess(frames)
-    change = np.abs(np.diff(frames.astype(np.float32).mean(axis=-1), axis=0))
+    change = np.abs(np.diff(seeing.brightness(frames), axis=0))
     strong = colour > seeing.MIN_CHROMA
     if len(frames) < 4 or max(colour.max(), light.max()) < 25 or change.max() < 15:
         return None
