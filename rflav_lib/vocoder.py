@@ -1,0 +1,117 @@
+"""Log-mel -> waveform. `GriffinLim` needs no weights: it searches a waveform whose spectrogram fits.
+
+Every vocoder here is a diffusers component called as `vocoder(log_mel (b m frames)) -> waveform (b s)`, with
+`s = frames * hop_length`, so a pipeline does not care which one it holds.
+"""
+
+from typing import Self
+
+import torch
+import torchaudio
+from diffusers import ConfigMixin, ModelMixin  # noqa: F401 - diffusers finds ModelMixin in the module of a component
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor
+
+from rflav_lib.mel import Float32Module, MelCodec, check_finite_float, check_stft_settings, mel_filter_bank
+
+LOUDEST_LOG_MEL = 20.0  # far above full scale (about 6); beyond it lies a model that has diverged
+
+
+class GriffinLim(Float32Module, ConfigMixin):
+    """Phase reconstruction by fast Griffin-Lim (torchaudio), for the mel spectrograms of `MelCodec`.
+
+    First the linear spectrum is recovered from the mel bins by non-negative multiplicative updates, which keep what
+    the mel bins say, where a clamped pseudo-inverse does not. Then `iterations` rounds of Griffin-Lim find phases.
+    Deterministic: all phases start at zero.
+
+    Args:
+        sample_rate, n_fft, win_length, hop_length, n_mels, f_min, f_max: as in `MelCodec`.
+        iterations: rounds of phase search; time grows in proportion.
+        momentum: of the fast variant, in [0, 1).
+    """
+
+    config_name = "config.json"
+    _keep_in_fp32_modules = ["filter_bank", "window"]
+    _unmixing_rounds = 30  # the mel error is below 0.001 after these, for a tenth of the whole time
+
+    @register_to_config
+    def __init__(
+        self,
+        sample_rate: int = 16000,
+        n_fft: int = 2048,
+        win_length: int = 1024,
+        hop_length: int = 160,
+        n_mels: int = 256,
+        f_min: float = 0.0,
+        f_max: float = 8000.0,
+        iterations: int = 32,
+        momentum: float = 0.99,
+    ) -> None:
+        super().__init__()
+        check_stft_settings(sample_rate, n_fft, win_length, hop_length)
+        if iterations < 1:
+            raise ValueError(f"iterations must be at least 1, got {iterations}")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), got {momentum}")
+        self.register_buffer("filter_bank", mel_filter_bank(sample_rate, n_fft, n_mels, f_min, f_max))
+        self.register_buffer("window", torch.hann_window(win_length, periodic=True))
+
+    @classmethod
+    def from_codec(cls, mel: MelCodec, iterations: int = 32, momentum: float = 0.99) -> Self:
+        """The vocoder that undoes this codec's log-mel."""
+        names = ("sample_rate", "n_fft", "win_length", "hop_length", "n_mels", "f_min", "f_max")
+        return cls(**{name: mel.config[name] for name in names}, iterations=iterations, momentum=momentum)
+
+    @torch.no_grad()
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Natural log-mel `(b m frames)` -> waveform `(b frames*hop_length)`, float32.
+
+        Loud input can give samples beyond [-1, 1]; they are left alone here and clipped where a file is written.
+
+        Raises:
+            TypeError: not floating point. ValueError: wrong shape, NaN, or values no sound has.
+        """
+        if log_mel.ndim != 3 or log_mel.shape[1] != self.config.n_mels or 0 in log_mel.shape:
+            raise ValueError(
+                f"log_mel must have shape (b m frames) with m={self.config.n_mels} and nothing empty, "
+                f"got {tuple(log_mel.shape)}"
+            )
+        check_finite_float(log_mel, "log_mel")
+        if log_mel.max() > LOUDEST_LOG_MEL:
+            raise ValueError(
+                f"log_mel reaches {log_mel.max():.1f}, no sound does: pass natural logarithms, as MelCodec.decode gives"
+            )
+        with torch.autocast(log_mel.device.type, enabled=False):
+            return self._find_waveform(self._linear_magnitude(log_mel.float().exp()))
+
+    def _linear_magnitude(self, mel: Tensor) -> Tensor:
+        """Mel magnitude (b m frames) -> a non-negative spectrum (b bins frames) with these mel values.
+
+        Multiplicative updates for the Kullback-Leibler divergence (Lee and Seung, 1999), from the smoothest start.
+        """
+        bank = self.filter_bank.to(mel.device)  # bins m
+        share = bank / bank.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        spectrum = share @ (mel / bank.sum(dim=0).clamp(min=1e-12)[:, None])
+        for _ in range(self._unmixing_rounds):
+            spectrum = spectrum * (share @ (mel / (bank.T @ spectrum).clamp(min=1e-12)))
+        return spectrum
+
+    def _find_waveform(self, magnitude: Tensor) -> Tensor:
+        """Magnitude (b bins frames) -> waveform (b s), aligned to the sample with what `MelCodec` hears.
+
+        torchaudio centres frame i at sample i * hop; the codec at (i + 1/2) * hop. So the frames are mirrored past
+        both ends, as the codec's reflection does with the samples, and the cut starts half a hop early.
+        """
+        cfg = self.config
+        frames, margin = magnitude.shape[-1], -(-cfg.n_fft // (2 * cfg.hop_length)) + 1
+        place = torch.arange(-margin, frames + margin, device=magnitude.device) % (2 * frames)
+        mirrored = magnitude[..., torch.where(place < frames, place, 2 * frames - 1 - place)]
+        waveform = torchaudio.functional.griffinlim(
+            mirrored,
+            self.window.to(magnitude.device),
+            cfg.n_fft, cfg.hop_length, cfg.win_length,
+            power=1.0, n_iter=cfg.iterations, momentum=cfg.momentum,
+            length=(frames + 2 * margin - 1) * cfg.hop_length, rand_init=False,
+        )  # fmt: skip
+        start = margin * cfg.hop_length - cfg.hop_length // 2
+        return waveform[..., start : start + frames * cfg.hop_length]
