@@ -8,7 +8,7 @@ k, slaney bins from 0 to 8000 Hz, an array or a tensor on the CPU: what `MelCode
 clip. Its biases are measured for `MelCodec(n_mels=64)`. `label` is an index into CLASSES["toy-landscape"];
 None means toy-dance.
 
-On 100 unseen real clips a class the median A/V offset is within 1 ms of zero
+On 100 unseen real clips a class the median A/V offset is within 3 ms of zero
 (tests/data/test_toy_trackers.py holds it to 20 ms), and both classifiers name every clip.
 """
 
