@@ -44,7 +44,7 @@ class GriffinLim(Float32Module, ConfigMixin):
         n_mels: int = 256,
         f_min: float = 0.0,
         f_max: float = 8000.0,
-        iterations: int = 32,
+        iterations: int = 64,
         momentum: float = 0.99,
     ) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class GriffinLim(Float32Module, ConfigMixin):
         self.register_buffer("window", torch.hann_window(win_length, periodic=True))
 
     @classmethod
-    def from_codec(cls, mel: MelCodec, iterations: int = 32, momentum: float = 0.99) -> Self:
+    def from_codec(cls, mel: MelCodec, iterations: int = 64, momentum: float = 0.99) -> Self:
         """The vocoder that undoes this codec's log-mel."""
         names = ("sample_rate", "n_fft", "win_length", "hop_length", "n_mels", "f_min", "f_max")
         return cls(**{name: mel.config[name] for name in names}, iterations=iterations, momentum=momentum)
