@@ -1,0 +1,145 @@
+"""Frames <-> latents over a diffusers VAE, `AutoencoderKL` or `AutoencoderTiny`, and the letterbox before.
+
+Images are float (k 3 h w) in [-1, 1]; frames are uint8 (k h w 3). Latents are (z - shift) * scale with the
+VAE's own `shift_factor` and `scaling_factor`, so that the flow model sees values of about unit spread.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional
+
+ImageVAE = AutoencoderKL | AutoencoderTiny
+
+DEFAULT_BATCH = 32  # frames at once; it bounds the memory of a long clip
+
+
+def letterbox(frames: np.ndarray | Tensor, size: int) -> Tensor:
+    """Fit frames into a black square: uint8 (k h w 3) -> float32 (k 3 size size) in [-1, 1].
+
+    The longer side becomes `size`, the other keeps the ratio (rounded, at least 1); bicubic with antialias;
+    the top and the left get the smaller half of the padding. The released code truncates the sides and lets
+    bicubic overshoot leave [-1, 1]; here they are rounded and the values clamped.
+
+    Raises:
+        TypeError: frames that are not uint8. ValueError: a wrong shape, or a size below 1.
+    """
+    pixels = _checked_frames(frames)
+    if size < 1:
+        raise ValueError(f"size must be at least 1 pixel, not {size}")
+    images = _unit_images(pixels)
+    height, width = images.shape[-2:]
+    longer = max(height, width)
+    height, width = (max(1, round(side * size / longer)) for side in (height, width))
+    images = functional.interpolate(images, (height, width), mode="bicubic", antialias=True)
+    top, left = (size - height) // 2, (size - width) // 2
+    images = functional.pad(images, (left, size - width - left, top, size - height - top))
+    return (2 * images - 1).clamp(-1, 1)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float images, nominally in [-1, 1] -> uint8 of the same shape: 127.5 x + 128, clamped, truncated.
+
+    Raises:
+        ValueError: NaN or infinite values, which have no colour.
+    """
+    if not torch.isfinite(images).all():
+        raise ValueError("images contain NaN or infinite values: what made them is broken")
+    return (127.5 * images.float() + 128).clamp(0, 255).to(torch.uint8)
+
+
+def encode_frames(vae: ImageVAE, frames: np.ndarray | Tensor, batch_size: int = DEFAULT_BATCH) -> Tensor:
+    """Encode frames as they are: uint8 (k h w 3) -> scaled float32 latents (k c h/f w/f) on the VAE's device.
+
+    f is the VAE's reduction (8 as a rule). Frames of another size go through `letterbox` and `encode_images`.
+
+    Raises:
+        TypeError: frames that are not uint8. ValueError: see `encode_images`.
+    """
+    pixels = _checked_frames(frames)
+    # a batch is converted when its turn comes: the whole clip as float32 would take four times its memory
+    return _in_batches(lambda part: _encode(vae, 2 * _unit_images(part) - 1), pixels, batch_size)
+
+
+def encode_images(vae: ImageVAE, images: Tensor, batch_size: int = DEFAULT_BATCH) -> Tensor:
+    """Encode images: float (k 3 h w) in [-1, 1] -> scaled float32 latents (k c h/f w/f) on the VAE's device.
+
+    The posterior's mean is taken, nothing is drawn. No gradient flows.
+
+    Raises:
+        ValueError: not three channels, sides not divisible by the VAE's reduction, NaN, a batch_size of 0.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+        raise ValueError(f"images must have shape (k 3 h w) with nothing empty, got {tuple(images.shape)}")
+    return _in_batches(lambda part: _encode(vae, part), images, batch_size)
+
+
+def decode_latents(vae: ImageVAE, latents: Tensor, batch_size: int = DEFAULT_BATCH) -> Tensor:
+    """Decode scaled latents (k c h w) -> frames uint8 (k h*f w*f 3) on the VAE's device. No gradient flows.
+
+    Raises:
+        ValueError: channels that are not the VAE's, NaN in latents or result, a batch_size of 0.
+    """
+    channels = vae.config.latent_channels
+    if latents.ndim != 4 or latents.shape[1] != channels or 0 in latents.shape:
+        raise ValueError(f"this VAE takes latents (k {channels} h w), not empty; got {tuple(latents.shape)}")
+    if not torch.isfinite(latents).all():
+        raise ValueError("latents contain NaN or infinite values: nothing can be decoded from them")
+    images = _in_batches(lambda part: to_uint8(_decode(vae, part)), latents, batch_size)
+    return rearrange(images, "k c h w -> k h w c")
+
+
+def reduction(vae: ImageVAE) -> int:
+    """Pixels a latent stands for along each side: 2 for each halving in the encoder (Stable Diffusion: 8)."""
+    blocks = getattr(vae.config, "encoder_block_out_channels", None) or vae.config.block_out_channels
+    return 2 ** (len(blocks) - 1)
+
+
+@torch.no_grad()
+def _encode(vae: ImageVAE, images: Tensor) -> Tensor:
+    factor = reduction(vae)
+    height, width = images.shape[-2:]
+    if height % factor or width % factor:
+        raise ValueError(f"images are {height}x{width}; this VAE needs multiples of {factor}: letterbox them")
+    if not torch.isfinite(images).all():
+        raise ValueError("images contain NaN or infinite values")
+    encoded = vae.encode(images.to(vae.device, vae.dtype))
+    # the tiny VAE has no posterior: what it returns is the mean already
+    mean = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
+    shift, scale = _shift_and_scale(vae)
+    return (mean.float() - shift) * scale
+
+
+@torch.no_grad()
+def _decode(vae: ImageVAE, latents: Tensor) -> Tensor:
+    shift, scale = _shift_and_scale(vae)
+    latents = latents.to(vae.device, torch.float32) / scale + shift
+    return vae.decode(latents.to(vae.dtype)).sample
+
+
+def _shift_and_scale(vae: ImageVAE) -> tuple[float, float]:
+    return getattr(vae.config, "shift_factor", None) or 0.0, vae.config.scaling_factor
+
+
+def _in_batches(function: Callable[[Tensor], Tensor], values: Tensor, batch_size: int) -> Tensor:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    return torch.cat([function(part) for part in values.split(batch_size)])
+
+
+def _unit_images(pixels: Tensor) -> Tensor:
+    return rearrange(pixels, "k h w c -> k c h w").float() / 255
+
+
+def _checked_frames(frames: np.ndarray | Tensor) -> Tensor:
+    pixels = torch.from_numpy(np.ascontiguousarray(frames)) if isinstance(frames, np.ndarray) else frames
+    if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8:
+        kind = getattr(pixels, "dtype", type(pixels).__name__)
+        raise TypeError(f"frames must be uint8, 0..255, as a numpy array or a tensor, got {kind}")
+    if pixels.ndim != 4 or pixels.shape[-1] != 3 or 0 in pixels.shape:
+        raise ValueError(f"frames must have shape (k h w 3) with nothing empty, got {tuple(pixels.shape)}")
+    return pixels
