@@ -1,11 +1,13 @@
 """Waveform <-> log-mel <-> one segment of mel frames per video frame (paper, Fig. 2).
 
-The model never sees sound as samples. It sees, for each video frame, a small picture of the sound that belongs
-to it: `f` mel frames of `m` mel bins. `MelCodec` makes these segments and takes them apart again. It is a diffusers
-component (config plus two stored tensors), so it travels inside a pipeline folder with the settings it was trained with.
+The model never sees sound as samples. It sees, for each video frame, a small picture of the sound that
+belongs to it: `f` mel frames of `m` mel bins. `MelCodec` makes these segments and takes them apart again. It
+is a diffusers component (config plus two stored tensors), so it travels inside a pipeline folder with the
+settings it was trained with.
 
-Numbers follow the released R-FLAV model: a magnitude spectrogram without centring, padded by reflection so that
-`s` samples give exactly `s // hop_length` mel frames, each centred in its own stretch of `hop_length` samples.
+Numbers follow the released R-FLAV model: a magnitude spectrogram without centring, padded by reflection so
+that `s` samples give exactly `s // hop_length` mel frames, each centred in its own stretch of `hop_length`
+samples.
 """
 
 import math
@@ -28,8 +30,8 @@ POWER_EPSILON = 1e-9  # inside the square root, as in the released model
 class Float32Module(ModelMixin):
     """A diffusers component whose tensors stay float32 whatever the rest of the pipeline is cast to.
 
-    A mel filter bank rounded to bfloat16 is a different filter bank. `pipe.to(torch.bfloat16)` therefore moves
-    these components between devices but leaves their precision alone.
+    A mel filter bank rounded to bfloat16 is a different filter bank. `pipe.to(torch.bfloat16)` therefore
+    moves these components between devices but leaves their precision alone.
     """
 
     def _apply(self, fn, recurse: bool = True):
@@ -42,9 +44,11 @@ class Float32Module(ModelMixin):
 
 def check_stft_settings(sample_rate: int, n_fft: int, win_length: int, hop_length: int) -> None:
     """Raise ValueError for settings that cannot give `samples // hop_length` frames."""
-    for name, value in (("sample_rate", sample_rate), ("n_fft", n_fft), ("win_length", win_length), ("hop_length", hop_length)):
-        if value <= 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+    if min(sample_rate, n_fft, win_length, hop_length) <= 0:
+        raise ValueError(
+            "sample_rate, n_fft, win_length and hop_length must be positive, "
+            f"got {sample_rate}, {n_fft}, {win_length}, {hop_length}"
+        )
     if win_length > n_fft:
         raise ValueError(f"win_length ({win_length}) must not exceed n_fft ({n_fft})")
     if hop_length > n_fft or (n_fft - hop_length) % 2:
@@ -58,7 +62,8 @@ def mel_filter_bank(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_m
     """Slaney-scale, slaney-normalised mel filters, `(n_fft // 2 + 1, m)` (torchaudio)."""
     if not 0 <= f_min < f_max <= sample_rate / 2:
         raise ValueError(
-            f"mel range must satisfy 0 <= f_min < f_max <= sample_rate / 2, got {f_min}..{f_max} Hz at {sample_rate} Hz"
+            "mel range must satisfy 0 <= f_min < f_max <= sample_rate / 2, "
+            f"got {f_min}..{f_max} Hz at {sample_rate} Hz"
         )
     if n_mels <= 0:
         raise ValueError(f"n_mels must be positive, got {n_mels}")
@@ -80,9 +85,9 @@ class MelCodec(Float32Module, ConfigMixin):
         peak: each waveform is scaled to this absolute peak before anything else, as in the released model;
             None keeps its loudness. Silence stays silence.
 
-    Values of `encode` lie in [-audio_scale, audio_scale] for ordinary sound. Sound louder than a log-mel of ln 200
-    (possible with `peak=None`, or for pure tones) lies above; it is neither clipped nor refused, and decodes exactly.
-    All maths is float32, under autocast and in half-precision pipelines too.
+    Values of `encode` lie in [-audio_scale, audio_scale] for ordinary sound. Sound louder than a log-mel of
+    ln 200 (possible with `peak=None`, or for pure tones) lies above; it is neither clipped nor refused, and
+    decodes exactly. All maths is float32, under autocast and in half-precision pipelines too.
     """
 
     config_name = "config.json"
@@ -107,8 +112,8 @@ class MelCodec(Float32Module, ConfigMixin):
         mel_frames = sample_rate / (frame_rate * hop_length) if frame_rate > 0 else 0.0
         if round(mel_frames) < 1 or not math.isclose(mel_frames, round(mel_frames), rel_tol=1e-9):
             raise ValueError(
-                f"{sample_rate} Hz at {frame_rate} video frames a second with a hop of {hop_length} samples gives "
-                f"{mel_frames:.4g} mel frames per video frame; choose numbers that give a whole one"
+                f"{sample_rate} Hz at {frame_rate} video frames a second with a hop of {hop_length} samples "
+                f"gives {mel_frames:.4g} mel frames per video frame; choose numbers that give a whole one"
             )
         if not (math.isfinite(audio_scale) and audio_scale > 0):
             raise ValueError(f"audio_scale must be a positive number, got {audio_scale}")
@@ -127,8 +132,8 @@ class MelCodec(Float32Module, ConfigMixin):
     def encode(self, waveform: Tensor) -> Tensor:
         """Waveform `(b s)` or `(s,)` in [-1, 1] -> scaled segments `(b k f m)`, float32.
 
-        k = s // (sample_rate / frame_rate): samples after the last whole video frame give no segment, though they are
-        heard by the reflected padding and count for the peak.
+        k = s // (sample_rate / frame_rate): samples after the last whole video frame give no segment, though
+        they are heard by the reflected padding and count for the peak.
 
         Raises:
             TypeError: not a floating point tensor.
@@ -146,11 +151,15 @@ class MelCodec(Float32Module, ConfigMixin):
         return rearrange(self.config.audio_scale * (2 * zero_to_one - 1), "b m (k f) -> b k f m", f=f)
 
     def decode(self, segments: Tensor) -> Tensor:
-        """Scaled segments `(b k f m)` -> natural log-mel `(b m k*f)`, float32: the exact inverse of the scaling in `encode`."""
+        """Scaled segments `(b k f m)` -> natural log-mel `(b m k*f)`, float32.
+
+        The exact inverse of the scaling in `encode`, whatever the values.
+        """
         expected = (self._frames_per_segment, self.config.n_mels)
         if segments.ndim != 4 or tuple(segments.shape[-2:]) != expected:
             raise ValueError(
-                f"segments must have shape (b k f m) with f={expected[0]} and m={expected[1]}, got {tuple(segments.shape)}"
+                f"segments must have shape (b k f m) with f={expected[0]} and m={expected[1]}, "
+                f"got {tuple(segments.shape)}"
             )
         check_finite_float(segments, "segments")
         zero_to_one = (segments.float() / self.config.audio_scale + 1) / 2
@@ -160,30 +169,41 @@ class MelCodec(Float32Module, ConfigMixin):
     def log_mel(self, waveform: Tensor) -> Tensor:
         """Waveform `(b s)` or `(s,)` -> natural log-mel `(b m s//hop_length)`, float32, floored at ln 1e-5.
 
-        Frame i is centred at sample i * hop_length + hop_length / 2.
+        Frame i is centred at sample i * hop_length + hop_length / 2. The result lies on the codec's device.
         """
         batch = self._prepare(waveform)
+        batch = batch.to(self.window.device)
+        cfg = self.config
         with torch.autocast(batch.device.type, enabled=False):
             padded = F.pad(batch[:, None], (self._padding, self._padding), mode="reflect")[:, 0]
             spectrum = torch.stft(
-                padded, self.config.n_fft, self.config.hop_length, self.config.win_length, self.window.to(batch.device),
-                center=False, return_complex=True,
-            )  # fmt: skip
-            magnitude = torch.sqrt(torch.view_as_real(spectrum).square().sum(-1) + POWER_EPSILON)  # b bins frames
-            mel = torch.einsum("bqi,qm->bmi", magnitude, self.filter_bank.to(batch.device))
+                padded,
+                cfg.n_fft,
+                cfg.hop_length,
+                cfg.win_length,
+                self.window,
+                center=False,
+                return_complex=True,
+            )
+            power = torch.view_as_real(spectrum).square().sum(dim=-1)  # b bins frames
+            mel = self.filter_bank.T @ torch.sqrt(power + POWER_EPSILON)  # b m frames
             return torch.log(mel.clamp(min=MEL_FLOOR))
 
     def _prepare(self, waveform: Tensor) -> Tensor:
         """Check, bring to float32 `(b s)`, scale to the peak."""
         if not isinstance(waveform, Tensor):
-            raise TypeError(f"waveform must be a torch.Tensor, got {type(waveform).__name__}; use torch.from_numpy")
+            kind = type(waveform).__name__
+            raise TypeError(f"waveform must be a torch.Tensor, got {kind}; use torch.from_numpy")
         if waveform.ndim not in (1, 2):
             raise ValueError(f"waveform must be mono with shape (s,) or (b s), got {tuple(waveform.shape)}")
         check_finite_float(waveform, "waveform")
         batch = waveform.float().reshape(-1, waveform.shape[-1])
-        shortest = max(self.config.hop_length, self._padding + 1)  # reflection needs more samples than it adds
+        # reflection needs more samples than it adds
+        shortest = max(self.config.hop_length, self._padding + 1)
         if batch.shape[-1] < shortest or batch.shape[0] == 0:
-            raise ValueError(f"waveform of shape {tuple(waveform.shape)} is too short: at least {shortest} samples are needed")
+            raise ValueError(
+                f"waveform {tuple(waveform.shape)} is too short: at least {shortest} samples are needed"
+            )
         if self.config.peak is None:
             return batch
         loudest = batch.abs().amax(dim=-1, keepdim=True)
@@ -193,6 +213,8 @@ class MelCodec(Float32Module, ConfigMixin):
 def check_finite_float(tensor: Tensor, name: str) -> None:
     """TypeError unless floating point; ValueError on NaN or infinity. `name` is what the message calls it."""
     if not tensor.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {tensor.dtype}; integer PCM is divided by its full scale first")
+        raise TypeError(
+            f"{name} must be floating point, got {tensor.dtype}; divide integer PCM by its full scale"
+        )
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} contains NaN or infinite values")
