@@ -1,7 +1,12 @@
 """Train the toy worlds' image VAE, or measure a trained one.
 
-    python -m rflav_lib.train_codec --out checkpoints/toy-vae             # MEASURED
+    python -m rflav_lib.train_codec --out checkpoints/toy-vae
     python -m rflav_lib.train_codec --evaluate checkpoints/toy-vae        # PSNR per world and class
+
+The first command made the bundled codec: seed 0, 3600 steps of 16 frames, 22 minutes on 2 cores of an AMD
+EPYC (AVX-512 bf16) that other work shared, with OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE (on a busy machine,
+threads that spin while waiting slow it down many times over). Unseen frames: 40.0 dB toy-landscape,
+37.2 dB toy-dance.
 
 The VAE is a small diffusers `AutoencoderKL`: 64x64 frames to 8x8 latents of 4 channels. What makes its
 latents easy for a flow model: a light KL term, noise on the latents while the decoder learns (so that it
