@@ -202,6 +202,7 @@ def evaluate(vae: AutoencoderKL, clips: int = 10, noise: float = 0.0) -> dict[st
     """Mean PSNR in dB over unseen frames: one entry a class, and one a world (mean of its classes).
 
     Args:
+        vae: the codec to measure.
         clips: per class, of 40 frames each.
         noise: spread of Gaussian noise put on the latents before decoding.
     """
