@@ -1,4 +1,4 @@
-"""The reference vectors of tests/fixtures, and the tiny model they were recorded from, in this library's terms."""
+"""The reference vectors of tests/fixtures, and the tiny model they come from, in this library's terms."""
 
 import json
 from pathlib import Path
@@ -46,12 +46,12 @@ def reference_model(num_classes: int = 0, causal: bool = True) -> RFLAVTransform
 
 
 def open_model(fusion: str, seed: int = 0, **changes: Any) -> RFLAVTransformer:
-    """A tiny model in which every weight is random, so that no gate is shut and every input reaches every output."""
+    """A tiny model in which every weight is random: no gate is shut, every input reaches every output."""
     return open_gates(RFLAVTransformer(**{**TINY, **changes}, fusion=fusion), seed).eval()
 
 
 def open_gates(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Draw all weights of `module` at random: a fresh one has zeros in its gates and would hide what lies behind."""
+    """Draw all weights of `module` at random: a fresh one has zero gates, hiding what lies behind."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():

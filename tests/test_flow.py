@@ -1,4 +1,4 @@
-"""Flow matching: paths, weights and the loss, against recorded values, closed forms and finite differences."""
+"""Flow matching: paths, weights and the loss, against recorded values, closed forms and derivatives."""
 
 import math
 
@@ -151,7 +151,7 @@ def gaussian_world():
 
 
 def test_minimiser_of_the_loss_is_the_exact_velocity():
-    """On Gaussian data the best model is linear in x_t; the loss is quadratic in it, so one Newton step finds it."""
+    """On Gaussian data the best model is linear in x_t; the loss is quadratic in it: one Newton step."""
     t, means, deviations, exact, residual = gaussian_world()
     generator, batch = torch.Generator().manual_seed(0), 4000
     draws = torch.randn(2, 2, batch, 4, 16, generator=generator, dtype=torch.float64)

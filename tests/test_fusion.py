@@ -1,4 +1,4 @@
-"""The three fusions: what the paper says of each, since released code and recorded values exist for (c) alone."""
+"""The three fusions: what the paper says of each. Recorded values exist for (c) alone."""
 
 import itertools
 
@@ -96,7 +96,7 @@ def test_joint_attention_mixes_the_branches_and_the_others_do_not_before_the_fee
 
 
 def test_joint_attention_is_causal_by_frame_not_by_token():
-    """The last audio token of a frame reaches the first video token of the same frame, and the other way round."""
+    """The last token of a frame reaches the first ones of the same frame, in both branches."""
     module, inputs = make("joint_attention"), tokens_and_conditions()
     with torch.no_grad():
         before = module.exchange(*inputs)
@@ -222,7 +222,7 @@ def test_shorter_window_is_the_beginning_of_the_full_one(fusion, frames):
 
 
 def test_parameter_counts_side_by_side():
-    """(b) and (c) have the same weights; (a) has its attention and two modulations in place of two linear layers."""
+    """(b) and (c) have the same weights; (a) has attention and two modulations for two linear layers."""
     hidden = TINY["hidden_size"]
     counts = {
         fusion: sum(p.numel() for p in RFLAVTransformer(**TINY, fusion=fusion).parameters())
@@ -236,11 +236,8 @@ def test_parameter_counts_side_by_side():
 
 
 def test_names_and_classes():
-    assert FUSIONS == {
-        "joint_attention": JointAttentionFusion,
-        "average": AverageFusion,
-        "conditioned_average": ConditionedAverageFusion,
-    }
+    assert list(FUSIONS) == ["joint_attention", "average", "conditioned_average"]
+    assert list(FUSIONS.values()) == [JointAttentionFusion, AverageFusion, ConditionedAverageFusion]
 
 
 def test_feed_forward_is_two_layers_with_tanh_gelu():

@@ -14,7 +14,7 @@ WINDOW, STEPS = 4, 2
 
 
 def stub(video, audio, t, y):
-    """The velocity that sampler_stub was recorded with; each frame hears of both modalities and of its time."""
+    """The velocity that sampler_stub was recorded with: of both modalities and of time."""
     loudness = audio.mean(dim=(2, 3))[:, :, None, None, None]
     brightness = video.mean(dim=(2, 3, 4))[:, :, None, None]
     time = ((999 * t + 1) / 1000)[:, :, None, None, None]
@@ -106,7 +106,7 @@ def test_guidance_runs_from_null_to_label_and_beyond(scale, label_share):
 
 @pytest.mark.parametrize(("window", "steps"), [(1, 1), (1, 2), (4, 1), (4, 3), (7, 2)])
 def test_exact_velocity_of_fixed_frames_lands_on_them(window, steps):
-    """Data that is one fixed clip: v = (x - x_t) / (1 - t), the path is straight, and Euler steps follow it exactly."""
+    """Data that is one fixed clip: v = (x - x_t) / (1 - t); the path is straight, so Euler is exact."""
     clip_video = torch.randn(2, 30, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     clip_audio = torch.randn(2, 30, 10, 32, generator=torch.Generator().manual_seed(2))
     calls = itertools.count()
@@ -153,6 +153,20 @@ def test_frames_that_have_not_started_are_still_their_noise():
         assert torch.equal(video[:, started:], video_noise[:, started:])
         assert torch.equal(audio[:, started:], audio_noise[:, started:])
         assert not started or not torch.equal(video[:, started - 1], video_noise[:, started - 1])
+
+
+@pytest.mark.parametrize("model_dtype", [torch.float32, torch.bfloat16])
+def test_window_stays_in_the_type_of_the_noise(model_dtype):
+    """A model that answers in bf16 must not coarsen the window: 200 steps a frame add up all the same."""
+
+    def one(video, audio, t, y):
+        return torch.ones_like(video, dtype=model_dtype), torch.ones_like(audio, dtype=model_dtype)
+
+    video_noise, audio_noise = noise_of()
+    video, audio = next(RollingSampler(one, RollingSchedule(WINDOW), 50).stream(video_noise, audio_noise))
+    assert video.dtype == audio.dtype == torch.float32
+    assert_within(video, video_noise[:, 0] + 1, 1e-4)
+    assert_within(audio, audio_noise[:, 0] + 1, 1e-4)
 
 
 def test_appended_noise_comes_from_the_generator_video_before_audio():

@@ -81,6 +81,20 @@ def test_draw_mixes_the_phases_as_asked(theta):
     assert is_surely_prerolling(t).float().mean().item() == pytest.approx(expected, abs=4 * deviation + 1e-9)
 
 
+def test_draw_gives_each_sample_one_w_and_one_phase():
+    schedule = RollingSchedule(6, 0.5)
+    t = schedule.draw(200, torch.Generator().manual_seed(0))
+    prerolling = is_surely_prerolling(t)
+    assert 50 < prerolling.sum() < 150
+    # the first frame tells w, and with it the times of all the others
+    rest = schedule.prerolling(1 - t[prerolling, 0])
+    assert_within(t[prerolling], rest.clamp(TIME_MARGIN, 1 - TIME_MARGIN), 1e-6)
+    either = t[~prerolling, 0]  # a pre-rolling sample near its end starts as a rolling one does
+    is_rolling = (t[~prerolling] - schedule.rolling((1 - either) * 6)).abs().amax(dim=1) < 5e-6
+    is_prerolling = (t[~prerolling] - schedule.prerolling(1 - either)).abs().amax(dim=1) < 5e-6
+    assert (is_rolling | is_prerolling).all()
+
+
 def test_draw_spreads_w_evenly_and_independently_of_the_phase():
     window = 10
     t = RollingSchedule(window, 0.0).draw(20_000, torch.Generator().manual_seed(0))

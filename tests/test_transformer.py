@@ -132,13 +132,17 @@ def test_gradient_checkpointing_changes_memory_not_gradients(fusion):
         torch.testing.assert_close(checkpointed[name], gradient, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("window_dtype", [torch.float32, torch.bfloat16])
 @torch.no_grad()
-def test_whole_model_in_bf16_stays_near_float32():
+def test_weights_in_bf16_stay_near_float32(window_dtype):
+    """The window may stay in float32: at many steps a frame, a step is smaller than bf16 resolves."""
     model, (video, audio, t) = reference_model(num_classes=9), window_inputs()
     y = torch.tensor([0, 8])
     expected = model(video, audio, t, y)
-    model.to(torch.bfloat16)
-    for actual, exact in zip(model(video.bfloat16(), audio.bfloat16(), t, y), expected, strict=True):
+    torch.nn.Module.to(model, torch.bfloat16)
+    for actual, exact in zip(
+        model(video.to(window_dtype), audio.to(window_dtype), t, y), expected, strict=True
+    ):
         assert actual.dtype == torch.bfloat16
         assert_within(actual.float(), exact, 0.05)
 
@@ -161,7 +165,7 @@ def test_other_sizes(patch_size, in_channels, mel_frames, n_mels):
 
 
 def test_patches_go_back_to_where_they_came_from():
-    """Row by row, then (row in patch, column in patch, channel) within a token, as the released head has them."""
+    """Patches row by row; within one: row, column, channel, as the released head has them."""
     model = RFLAVTransformer(**TINY)
     video = torch.arange(4 * 8 * 8.0).reshape(1, 1, 4, 8, 8)
     tokens = [

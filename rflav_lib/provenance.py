@@ -1,0 +1,46 @@
+"""Where a measured figure comes from: machine, versions and commit, to be written beside it."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rflav_lib import ROOT
+
+LIBRARIES = ("torch", "diffusers", "numpy")
+
+
+def provenance(device: str = "cpu") -> dict[str, Any]:
+    """Machine, versions and commit, ready for JSON. `device` is where the work is done: "cpu" or "cuda"."""
+    return {
+        "platform": platform.platform(),
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else None,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "commit": commit(),
+    }
+
+
+def processor_name() -> str:
+    """Model name of the processor, as far as the system tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """The commit of this repository, with "-dirty" if files differ from it; None outside a clone."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

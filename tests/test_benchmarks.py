@@ -1,0 +1,82 @@
+"""The benchmark's counts against counts by hand; its times only as far as they can be tested."""
+
+import json
+from importlib.metadata import version
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import fusions
+from rflav_lib.fusion import FUSIONS
+
+TOY = fusions.SIZES["toy"]
+
+
+def test_joint_attention_costs_the_flops_that_it_should():
+    """(a) has joint attention and two modulations where (b) and (c) have two linear layers on averages."""
+    hidden, depth, window = TOY["hidden_size"], TOY["depth"], 10
+    sequence = window * ((TOY["latent_size"] // TOY["patch_size"]) ** 2 + 10)
+    flops = {fusion: fusions.count_flops(fusion, "toy", batch=1) for fusion in FUSIONS}
+    projections = 2 * sequence * hidden * (3 * hidden + hidden)
+    attention = 2 * (2 * sequence * sequence * hidden)  # q k, then the weights on v
+    modulations = 2 * (2 * window * hidden * 3 * hidden)
+    averages = 2 * (2 * window * hidden * hidden)
+    assert flops["average"] == flops["conditioned_average"]
+    assert flops["joint_attention"] - flops["average"] == depth * (
+        projections + attention + modulations - averages
+    )
+    assert fusions.count_flops("average", "toy", batch=3) == 3 * flops["average"]
+
+
+def test_working_memory_is_the_peak_of_what_is_held_at_once():
+    class Chain(nn.Module):
+        def forward(self, x):
+            twice = torch.cat([x, x])  # 2
+            four_times = torch.cat([twice, twice])  # 2 + 4: the most
+            del twice
+            return four_times[:1].clone()
+
+    megabyte = torch.zeros(1, 2**18)
+    assert fusions.working_bytes(Chain(), (megabyte,)) == pytest.approx(6 * 2**20, rel=0.01)
+
+
+def test_run_prints_ratios_and_writes_what_stands_behind_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(fusions.SIZES, "toy", {**TOY, "hidden_size": 24, "depth": 1, "num_heads": 2})
+    out = tmp_path / "results" / "fusions.json"
+    fusions.main(["--repeats", "3", "--seed", "4", "--out", str(out)])
+    printed = capsys.readouterr().out
+    for fusion, letter in fusions.LETTERS.items():
+        assert printed.count(f"{letter} {fusion}") == 2
+    written = json.loads(out.read_text(encoding="utf-8"))
+    assert written["setting"]["seed"] == 4 and "--seed 4" in written["command"]
+    assert {"processor", "threads", "versions", "commit", "load_before"} <= written["provenance"].keys()
+    assert written["provenance"]["versions"]["torch"] == version("torch")
+    costs = written["costs"]
+    assert all(len(cost["seconds"]) == 3 and min(cost["seconds"]) > 0 for cost in costs.values())
+    assert set(costs["conditioned_average"]["ratios"].values()) == {1.0}
+    assert costs["joint_attention"]["ratios"]["flops"] > 1
+    assert costs["joint_attention"]["working_bytes"] > costs["average"]["working_bytes"] > 0
+    assert costs["joint_attention"]["paper_ratios"]["time"] == pytest.approx(3.93, abs=0.01)
+    assert costs["joint_attention"]["paper_ratios"]["memory"] == pytest.approx(2.93, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--repeats", "0"], "--repeats must be at least 1"),
+        (["--threads", "0"], "--threads must be at least 1"),
+        (["--size", "huge"], "invalid choice: 'huge'"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        fusions.parse(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_missing_gpu_is_said_in_one_line(capsys):
+    with pytest.raises(SystemExit):
+        fusions.parse(["--device", "cuda"])
+    assert "torch sees no GPU here" in capsys.readouterr().err
