@@ -203,7 +203,9 @@ def table(costs: list[Cost]) -> str:
         figures.append(_row(title, f"{cost.parameters:,}", *(f"{figure:,.2f}" for figure in scaled)))
         both = (*cost.ratios(reference).values(), *paper_ratios(cost.fusion))
         ratios.append(_row(title, *(f"{ratio:.2f}" for ratio in both)))
-    head = _row("one forward of a full window", "parameters", "GFLOP", "ms", "peak MB", "without weights")
+    head = _row(
+        "one forward of a full window", "parameters", "GFLOP", "median ms", "peak MB", "without weights"
+    )
     ratio_head = _row(
         "ratio to (c)",
         "parameters",
