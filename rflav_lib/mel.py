@@ -11,6 +11,8 @@ samples.
 """
 
 import math
+from collections.abc import Callable
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +36,7 @@ class Float32Module(ModelMixin):
     moves these components between devices but leaves their precision alone.
     """
 
-    def _apply(self, fn, recurse: bool = True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         def keep_precision(tensor: Tensor) -> Tensor:
             converted = fn(tensor)
             return converted if converted.dtype == tensor.dtype else tensor.to(converted.device)
@@ -197,7 +199,7 @@ class MelCodec(Float32Module, ConfigMixin):
         if waveform.ndim not in (1, 2):
             raise ValueError(f"waveform must be mono with shape (s,) or (b s), got {tuple(waveform.shape)}")
         check_finite_float(waveform, "waveform")
-        batch = waveform.float().reshape(-1, waveform.shape[-1])
+        batch = torch.atleast_2d(waveform.float())
         # reflection needs more samples than it adds
         shortest = max(self.config.hop_length, self._padding + 1)
         if batch.shape[-1] < shortest or batch.shape[0] == 0:

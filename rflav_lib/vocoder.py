@@ -24,7 +24,7 @@ class GriffinLim(Float32Module, ConfigMixin):
     keep what the mel bins say, where a clamped pseudo-inverse does not. Then `iterations` rounds of
     Griffin-Lim find phases. Deterministic: all phases start at zero.
 
-    Measured on one thread, 4 s of sound take 0.7 s. Round trip of a sound with music, noise and silence: mean
+    Measured on one thread, 4 s of sound take 0.7 s. Round trip of a recorded 1.6 s sound: mean
     |log-mel difference| 0.14 with 256 mel bins, 0.18 with 64. Clicks come back within 1 ms of their place.
 
     Args:

@@ -2,6 +2,8 @@
 
 import base64
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from rflav_lib.mel import MelCodec
 
@@ -41,7 +44,8 @@ def html(clip: "Clip") -> str:
 def png(clip: "Clip") -> bytes:
     """The strip as a PNG file; the same clip gives the same bytes."""
     buffer = BytesIO()
-    strip(clip).savefig(buffer, format="png", dpi=STRIP_DPI, metadata={"Software": None})
+    with _own_style():  # ticks are made only when they are drawn
+        strip(clip).savefig(buffer, format="png", dpi=STRIP_DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -51,8 +55,7 @@ def strip(clip: "Clip") -> Figure:
     As many frames as fit are shown, evenly spaced; the left edge of each stands at the time when it appears.
     The figure is not pyplot's, so it is shown once, where it is asked for.
     """
-    with matplotlib.rc_context(matplotlib.rcParamsDefault | {"backend": matplotlib.rcParams["backend"]}):
-        matplotlib.rcParams.update(STYLE)
+    with _own_style():
         figure = Figure(figsize=(STRIP_WIDTH, 2.7), dpi=STRIP_DPI)
         # placed by hand: both axes must begin and end at the same pixel
         pictures = figure.add_axes((0.06, 0.70, 0.85, 0.27))
@@ -64,6 +67,14 @@ def strip(clip: "Clip") -> Figure:
         sound.set_xlim(0, clip.duration)
         sound.set_xlabel("time (s)")
         return figure
+
+
+@contextmanager
+def _own_style() -> Iterator[None]:
+    """The strip looks, and its bytes are, the same whatever style a notebook has set."""
+    defaults = matplotlib.rcParamsDefault | {"backend": matplotlib.rcParams["backend"]}
+    with matplotlib.rc_context(defaults | STYLE):
+        yield
 
 
 def _page(clip: "Clip", picture: str) -> str:
@@ -104,7 +115,7 @@ def _draw_frames(axes: Axes, clip: "Clip") -> None:
     axes.spines[:].set_visible(False)
 
 
-def _draw_mel(axes: Axes, clip: "Clip"):
+def _draw_mel(axes: Axes, clip: "Clip") -> AxesImage:
     """Draw the log-mel spectrogram; returns the image."""
     rate = clip.sample_rate
     codec = MelCodec(rate, rate / 160, n_mels=MEL_BINS, f_max=min(8000.0, rate / 2), peak=None)
