@@ -1,4 +1,4 @@
-"""The two layers every block is made of: self-attention and a modulated layer norm (paper Sec. 3.1, DiT's AdaLN)."""
+"""The layers every block is made of: self-attention and modulated layer norm (paper Sec. 3.1, DiT's AdaLN)."""
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -17,14 +17,19 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """(b n d) -> (b n d). `mask` (n n) is True where a row may look; `is_causal` lets each token see itself and those before."""
-        q, k, v = rearrange(self.qkv(tokens), "b n (three heads d) -> three b heads n d", three=3, heads=self.num_heads)
+        """(b n d) -> (b n d).
+
+        `mask` (n n) is True where a row may look; `is_causal` lets each token see itself and those before.
+        """
+        q, k, v = rearrange(
+            self.qkv(tokens), "b n (three heads d) -> three b heads n d", three=3, heads=self.num_heads
+        )
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal)
         return self.out(rearrange(mixed, "b heads n d -> b n (heads d)"))
 
 
 class ModulatedNorm(nn.Module):
-    """LayerNorm without parameters, then x (1 + scale) + shift with one shift and scale a frame, shared by its tokens."""
+    """LayerNorm without parameters, then x (1 + scale) + shift: one shift and scale a frame, for all its tokens."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
@@ -36,7 +41,7 @@ class ModulatedNorm(nn.Module):
 
 
 class Modulation(nn.Sequential):
-    """SiLU and a linear layer from a condition (b k d) to `parts` vectors each (b k d); starts at zero (AdaLN-zero).
+    """SiLU and a linear layer from a condition (b k d) to `parts` vectors (b k d); starts at zero (AdaLN-zero).
 
     A zero gate makes the layer it guards add nothing at first, so that a fresh block is the identity.
     """

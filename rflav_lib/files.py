@@ -10,7 +10,7 @@ from uuid import uuid4
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """Hand out a path beside `path` to write a file or folder to; rename it to `path` when the block ends well.
+    """Hand out a path beside `path` to write a file or folder to; rename it when the block ends well.
 
     If the block raises, what was written is removed and a `path` that was there before stays as it was.
     """

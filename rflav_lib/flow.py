@@ -42,8 +42,8 @@ def velocity(clean: Tensor, noise: Tensor) -> Tensor:
 def logit_normal(t: Tensor) -> Tensor:
     """Density of the logit-normal(0, 1) distribution at `t`: the weight lambda of Eq. 3 and 10.
 
-    It peaks at t = 0.5 (1.596) and falls to zero at both ends, so that frames which are almost clean or almost noise
-    hardly count. At exactly 0 and 1 the limit, 0, is returned.
+    It peaks at t = 0.5 (1.596) and falls to zero at both ends, so that frames which are almost clean or
+    almost noise hardly count. At exactly 0 and 1 the limit, 0, is returned.
     """
     logit = torch.logit(t)
     density = torch.exp(-0.5 * logit.square()) / (math.sqrt(2 * math.pi) * t * (1 - t))
@@ -74,7 +74,9 @@ def rolling_flow_errors(
     """
     for name, clean, noise in (("video", video, video_noise), ("audio", audio, audio_noise)):
         if clean.shape != noise.shape:
-            raise ValueError(f"{name} noise has shape {tuple(noise.shape)}, but {name} is {tuple(clean.shape)}")
+            raise ValueError(
+                f"{name} noise has shape {tuple(noise.shape)}, but {name} is {tuple(clean.shape)}"
+            )
         if clean.shape[:2] != t.shape:
             raise ValueError(f"t must be (b k) = {tuple(clean.shape[:2])} as {name} is, not {tuple(t.shape)}")
     noisy_video = interpolate(video, video_noise, t)

@@ -1,14 +1,15 @@
 """The paper's three ways to let sound and picture see each other (Sec. 3.1, Fig. 3), with one signature.
 
-A fusion is the second half of a block: it takes the tokens of both branches after their own attentions, lets them exchange, and ends
-with the feed-forward of each branch. It differs in what modulates that feed-forward:
+A fusion is the second half of a block. It takes the tokens of both branches after their own attentions, lets
+them exchange, and ends with the feed-forward of each branch:
 
-    (a) joint_attention       attention over the tokens of both branches together; feed-forward modulated by time and class
-    (b) average               feed-forward modulated by the mean token of the *other* branch alone
+    (a) joint_attention       attention over the tokens of both branches together, then feed-forwards
+                              modulated by time and class
+    (b) average               feed-forwards modulated by the mean token of the *other* branch alone
     (c) conditioned_average   as (b), plus the branch's own time and class embedding: the paper's choice
 
-The released code has (c) only; (a) and (b) follow the paper's text and figure. As in the released code, a mean token goes
-through a linear layer before it is used (its weights need it; the paper's text does not mention it).
+The released code has (c) only; (a) and (b) follow the paper's text and figure. As in the released code, a mean
+token goes through a linear layer before it is used (its weights need it; the paper's text does not mention it).
 """
 
 import torch
@@ -53,7 +54,7 @@ class Fusion(nn.Module):
             Video tokens (b k n d) and audio tokens (b k f d).
         """
         video, audio, for_video, for_audio = self.exchange(video, audio, video_condition, audio_condition)
-        # this order, scale before shift, is that of the released weights; the attentions have shift before scale
+        # scale before shift is the order of the released weights here; the attentions have shift before scale
         scale, shift, gate = self.video_modulation(for_video)
         video = video + gate[:, :, None] * self.video_mlp(self.norm(video, shift, scale))
         scale, shift, gate = self.audio_modulation(for_audio)
@@ -62,14 +63,16 @@ class Fusion(nn.Module):
 
 
 class AverageFusion(Fusion):
-    """(b): each feed-forward is modulated by the mean token of the other branch; time and class play no part in it (Fig. 3b)."""
+    """(b): the other branch's mean token modulates each feed-forward; time and class play no part (Fig. 3b)."""
 
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float = 4.0, causal: bool = True) -> None:
         super().__init__(hidden_size, num_heads, mlp_ratio, causal)
         self.video_average = nn.Linear(hidden_size, hidden_size)
         self.audio_average = nn.Linear(hidden_size, hidden_size)
 
-    def exchange(self, video, audio, video_condition, audio_condition):
+    def exchange(
+        self, video: Tensor, audio: Tensor, video_condition: Tensor, audio_condition: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The video branch gets the average of the audio, and the other way round."""
         for_video = self.audio_average(reduce(audio, "b k f d -> b k d", "mean"))
         for_audio = self.video_average(reduce(video, "b k n d -> b k d", "mean"))
@@ -79,17 +82,19 @@ class AverageFusion(Fusion):
 class ConditionedAverageFusion(AverageFusion):
     """(c): as (b), and the time and class embedding of the branch that is modulated is added (Fig. 3c)."""
 
-    def exchange(self, video, audio, video_condition, audio_condition):
+    def exchange(
+        self, video: Tensor, audio: Tensor, video_condition: Tensor, audio_condition: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The other branch's average plus the own condition."""
         video, audio, for_video, for_audio = super().exchange(video, audio, video_condition, audio_condition)
         return video, audio, for_video + video_condition, for_audio + audio_condition
 
 
 class JointAttentionFusion(Fusion):
-    """(a): self-attention over the tokens of both branches, causal by frame; then feed-forwards modulated by time and class (Fig. 3a).
+    """(a): self-attention over both branches, causal by frame; time and class modulate the rest (Fig. 3a).
 
-    A frame's n video and f audio tokens see each other and those of all frames before. That costs attention over k (n + f) tokens,
-    which is why the paper finds it four times as slow as (c).
+    A frame's n video and f audio tokens see each other and those of all frames before. That is attention over
+    k (n + f) tokens, and why the paper finds it four times as slow as (c).
     """
 
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float = 4.0, causal: bool = True) -> None:
@@ -99,7 +104,9 @@ class JointAttentionFusion(Fusion):
         self.audio_joint_modulation = Modulation(hidden_size, 3)
         self.joint_attention = SelfAttention(hidden_size, num_heads)
 
-    def exchange(self, video, audio, video_condition, audio_condition):
+    def exchange(
+        self, video: Tensor, audio: Tensor, video_condition: Tensor, audio_condition: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Add gated joint attention to both branches; each is modulated by its own condition."""
         video_shift, video_scale, video_gate = self.video_joint_modulation(video_condition)
         audio_shift, audio_scale, audio_gate = self.audio_joint_modulation(audio_condition)
@@ -125,7 +132,7 @@ def feed_forward(hidden_size: int, mlp_ratio: float) -> nn.Sequential:
 
 
 def frame_causal_mask(frames: int, tokens_per_frame: int, device: torch.device | str = "cpu") -> Tensor:
-    """(k n, k n) booleans, True where a row's token may look: everything in its own frame and in those before."""
+    """(k n, k n) booleans, True where a row's token may look: its own frame and those before."""
     frame = torch.arange(frames, device=device).repeat_interleave(tokens_per_frame)
     return frame[:, None] >= frame[None, :]
 

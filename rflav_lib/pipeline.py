@@ -57,7 +57,7 @@ class RFLAVPipeline(DiffusionPipeline):
         """Open a pipeline folder, or a repository of the model hub. Weights come from safetensors alone.
 
         Raises:
-            ValueError: a folder that is not of this kind, or weights that are missing, broken, left over, or not finite.
+            ValueError: a folder of another kind, or weights that are missing, broken, left over or not finite.
         """
         local = Path(folder)
         if local.is_dir():
@@ -106,9 +106,14 @@ class RFLAVPipeline(DiffusionPipeline):
             raise ValueError(f"num_frames must be a whole number, at least 1, not {num_frames!r}")
         labels = self.label_numbers(y, num_clips)
         sampler = RollingSampler(
-            self.transformer.eval(), RollingSchedule(self.transformer.config.window), steps_per_frame, guidance_scale
+            self.transformer.eval(),
+            RollingSchedule(self.transformer.config.window),
+            steps_per_frame,
+            guidance_scale,
         )
-        video_noise, audio_noise = self.initial_noise(num_clips or (1 if labels is None else len(labels)), generator)
+        video_noise, audio_noise = self.initial_noise(
+            num_clips or (1 if labels is None else len(labels)), generator
+        )
         frames = sampler.stream(video_noise, audio_noise, generator, labels)
         latents, segments = zip(*(next(frames) for _ in self.progress_bar(range(num_frames))), strict=True)
         return self.decode(torch.stack(latents, dim=1), torch.stack(segments, dim=1))
@@ -128,18 +133,21 @@ class RFLAVPipeline(DiffusionPipeline):
         frames = rearrange(frames.cpu(), "(b k) h w c -> b k h w c", b=len(video))
         rates = self.mel.config.frame_rate, self.mel.config.sample_rate
         return [
-            Clip(pictures.numpy(), sound.numpy(), *rates) for pictures, sound in zip(frames, waveforms, strict=True)
+            Clip(pictures.numpy(), sound.numpy(), *rates)
+            for pictures, sound in zip(frames, waveforms, strict=True)
         ]
 
     def label_numbers(self, y: Label | Sequence[Label] | None, num_clips: int | None = None) -> Tensor | None:
-        """Class names or numbers -> labels (b,) on the model's device; one label is repeated for `num_clips`."""
+        """Class names or numbers -> labels (b,) on the model's device; a single one is repeated for `num_clips`."""
         if num_clips is not None and num_clips < 1:
             raise ValueError(f"num_clips must be at least 1, not {num_clips}")
         if y is None:
             return None
         several = [y] * (num_clips or 1) if isinstance(y, int | str) else list(y)
         if num_clips not in (None, len(several)):
-            raise ValueError(f"{len(several)} labels for num_clips={num_clips}: give one label, or as many as clips")
+            raise ValueError(
+                f"{len(several)} labels for num_clips={num_clips}: give one label, or as many as clips"
+            )
         return torch.tensor([self._label_number(label) for label in several], device=self.transformer.device)
 
     def _label_number(self, label: Label) -> int:
@@ -153,18 +161,28 @@ class RFLAVPipeline(DiffusionPipeline):
                 raise ValueError(f"unknown class {label!r}; {hint}")
             return names.index(label)
         if not 0 <= int(label) < count:
-            raise ValueError(f"label {label} is out of range: this model has classes 0..{count - 1} ({', '.join(names)})")
+            raise ValueError(
+                f"label {label} is out of range: this model has classes 0..{count - 1} ({', '.join(names)})"
+            )
         return int(label)
 
 
-def _check_fit(transformer, vae, mel, vocoder, class_names) -> None:
+def _check_fit(
+    transformer: RFLAVTransformer,
+    vae: AutoencoderKL,
+    mel: MelCodec,
+    vocoder: GriffinLim,
+    class_names: list[str],
+) -> None:
     model, sound = transformer.config, mel.config
     pairs = [
         ("mel bins", model.n_mels, "mel codec", sound.n_mels),
         ("mel frames per video frame", model.mel_frames, "mel codec", mel.frames_per_segment),
         ("latent channels", model.in_channels, "VAE", vae.config.latent_channels),
     ]
-    pairs += [(f"vocoder {key}", vocoder.config[key], "mel codec", sound[key]) for key in ("sample_rate", "n_mels")]
+    pairs += [
+        (f"vocoder {key}", vocoder.config[key], "mel codec", sound[key]) for key in ("sample_rate", "n_mels")
+    ]
     for what, ours, other, theirs in pairs:
         if ours != theirs:
             raise ValueError(f"components do not fit: {what} is {ours}, but the {other} has {theirs}")
@@ -181,17 +199,21 @@ def _check_folder(folder: Path) -> None:
     except (json.JSONDecodeError, AttributeError) as error:
         raise ValueError(f"{index}: not readable as JSON: {error}") from error
     if kind != RFLAVPipeline.__name__:
-        raise ValueError(f"{folder}: a checkpoint of another model ({kind}); this library opens {RFLAVPipeline.__name__}")
+        raise ValueError(
+            f"{folder}: a checkpoint of another model ({kind}); this library opens {RFLAVPipeline.__name__}"
+        )
     for path in sorted(folder.glob("*/*.safetensors")):
         try:
             with safe_open(path, framework="pt"):
                 pass
         except SafetensorError as error:
-            raise ValueError(f"{path}: truncated or not a safetensors file ({error}); fetch it again") from error
+            raise ValueError(
+                f"{path}: truncated or not a safetensors file ({error}); fetch it again"
+            ) from error
 
 
 def _check_weights(folder: Path, module: nn.Module) -> None:
-    """diffusers fills a missing weight at random and only warns; here every name, shape and value has to be right."""
+    """Every name, shape and value has to be right: diffusers fills a missing weight at random, and only warns."""
     path = folder / "diffusion_pytorch_model.safetensors"
     with safe_open(path, framework="pt") as stored:
         shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
@@ -202,4 +224,6 @@ def _check_weights(folder: Path, module: nn.Module) -> None:
         raise ValueError(f"{path}: weights do not fit the config beside them: {', '.join(wrong[:3])}{more}")
     for name, tensor in module.state_dict().items():
         if not torch.isfinite(tensor).all():
-            raise ValueError(f"{path}: {name} holds NaN or infinite values; the file is damaged or training diverged")
+            raise ValueError(
+                f"{path}: {name} holds NaN or infinite values; the file is damaged or training diverged"
+            )

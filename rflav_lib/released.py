@@ -4,7 +4,7 @@ import re
 
 from torch import Tensor
 
-# Left: the released name, as a pattern. Right: ours. One row a part of the network; the first that fits counts.
+# the released name, as a pattern, and ours; one row for each part of the network
 _TRANSFORMER_NAMES: tuple[tuple[str, str], ...] = (
     (r"video_spatial_pos_embed", "video_patch_position"),
     (r"video_temporal_pos_embed", "video_time_position"),
@@ -31,13 +31,14 @@ _TRANSFORMER_NAMES: tuple[tuple[str, str], ...] = (
 
 
 def convert_transformer(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of a released R-FLAV transformer for `RFLAVTransformer` with fusion (c). No value changes.
+    """Rename the weights of a released R-FLAV transformer for `RFLAVTransformer` with fusion (c).
+
+    No value changes.
 
     Raises:
         ValueError: a key that no released transformer has.
     """
-    converted = {_our_name(key): tensor for key, tensor in state_dict.items()}
-    return converted
+    return {_our_name(key): tensor for key, tensor in state_dict.items()}
 
 
 def _our_name(key: str) -> str:

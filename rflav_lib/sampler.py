@@ -1,4 +1,4 @@
-"""The rolling sampler: endless generation from a window that is denoised while it moves (paper Sec. 3.3, Fig. 4)."""
+"""The rolling sampler: endless generation from a window that clears while it moves (paper Sec. 3.3, Fig. 4)."""
 
 from collections.abc import Iterator
 
@@ -13,11 +13,12 @@ class RollingSampler:
     """Turns a velocity model into a stream of clean frames.
 
     Args:
-        model: any callable (video (b k c h w), audio (b k f m), t (b k), y) -> (video velocity, audio velocity).
-        schedule: the times of the window; its `window` must be the number of frames of the noise that comes in.
-        steps_per_frame: Euler steps between two emitted frames (paper: N). A frame takes window x N steps from noise to clean, so the
-            paper's 20, 100 and 200 steps are N = 2, 10 and 20 at a window of 10. M frames cost T N + (M - 1) N calls.
-        guidance_scale: s of classifier-free guidance, null + s (label - null) for both modalities; 1 means off.
+        model: any callable (video (b k c h w), audio (b k f m), t (b k), y) -> velocities of the same shapes.
+        schedule: the times of the window; its `window` is the number of frames of the noise that comes in.
+        steps_per_frame: Euler steps between two emitted frames (paper: N). A frame takes T N steps from noise
+            to clean, so the paper's 20, 100 and 200 steps are N = 2, 10 and 20 at a window of T = 10. M frames
+            cost T N + (M - 1) N calls of the model.
+        guidance_scale: s of classifier-free guidance, null + s (label - null) for both modalities; 1 is off.
     """
 
     def __init__(
@@ -71,9 +72,7 @@ class RollingSampler:
         if self.guidance_scale == 1:
             return labelled
         null = self.model(video, audio, t, None)
-        return tuple(
-            n + self.guidance_scale * (label - n) for n, label in zip(null, labelled, strict=True)
-        )
+        return tuple(n + self.guidance_scale * (label - n) for n, label in zip(null, labelled, strict=True))
 
     def _step(
         self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None
@@ -81,7 +80,9 @@ class RollingSampler:
         """One Euler step of the whole window: x <- x + dt * velocity; t and dt are (k,)."""
         t, dt = (times.to(video.device).expand(len(video), -1) for times in (t, dt))
         video_velocity, audio_velocity = self.velocity(video, audio, t, y)
-        return video + expand_time(dt, video) * video_velocity, audio + expand_time(dt, audio) * audio_velocity
+        video = video + expand_time(dt, video) * video_velocity
+        audio = audio + expand_time(dt, audio) * audio_velocity
+        return video, audio
 
     def _check(self, video: Tensor, audio: Tensor, y: Tensor | None) -> None:
         for name, noise in (("video", video), ("audio", audio)):
@@ -94,6 +95,6 @@ class RollingSampler:
 
 
 def fresh_noise(window: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Noise for one more frame of `window` (b k ...) -> (b 1 ...), drawn on the CPU so that every device gets the same."""
+    """Noise for one more frame of `window`: (b k ...) -> (b 1 ...), drawn on the CPU: the same on every device."""
     shape = (window.shape[0], *window.shape[2:])
     return torch.randn(shape, generator=generator).to(window)[:, None]

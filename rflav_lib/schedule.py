@@ -1,11 +1,12 @@
-"""When each frame of the window is how noisy: rolling and pre-rolling times (paper Sec. 3.3, Eq. 6-8, Fig. 4).
+"""Which frame of the window is how noisy when: rolling and pre-rolling times (Sec. 3.3, Eq. 6-8, Fig. 4).
 
-In a window of T frames the time falls by 1/T from frame to frame, so the first one is nearly clean and the last one nearly noise.
-Rolling moves all of them up by 1/T, after which the first frame is clean and leaves. Pre-rolling gets there from pure noise: it starts
-the frames one after the other. Times are computed in float64 and handed out in float32, the same on every machine.
+In a window of T frames the time falls by 1/T from frame to frame: the first is nearly clean, the last nearly
+noise. Rolling moves all of them up by 1/T, after which the first frame is clean and leaves. Pre-rolling gets
+there from pure noise: it starts the frames one after the other. Times are computed in float64 and handed out in
+float32, the same on every machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,8 @@ TIME_MARGIN = 1e-6  # training keeps off the ends, where the logit of the weight
 class RollingSchedule:
     """Flow times of a rolling window.
 
-    The paper's text has t_k < t_{k+1} after Eq. 6; the formula, the figure and the released code have t falling with k, and so do we.
+    The paper's text has t_k < t_{k+1} after Eq. 6; its formula, its figure and the released code have t fall
+    with k, and so do we.
 
     Attributes:
         window: frames in the window (paper: T).
@@ -42,21 +44,23 @@ class RollingSchedule:
     def prerolling(self, w: Tensor) -> Tensor:
         """t_k = clamp(1 - (k/T + w), 0, 1) (Eq. 7): w in [0, 1] of shape (b,) -> (b k).
 
-        w = 1 is pure noise everywhere. At w = 0 the first frame is clean and the last one at 1/T; shifted by one frame and
-        with fresh noise behind, that is the window with which rolling begins (w = 1 of Eq. 6).
+        At w = 1 all is pure noise. At w = 0 the first frame is clean and the last one at 1/T; shifted by one
+        frame and with fresh noise behind, that is the window with which rolling begins (w = 1 of Eq. 6).
         """
         position = torch.arange(self.window, device=w.device, dtype=torch.float64)
         return (1 - (position / self.window + w.double()[:, None])).clamp(0, 1).to(w.dtype)
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
-        """Training times (b k): one w ~ U(0, 1) and one choice of phase a sample (Eq. 8), clamped to [1e-6, 1 - 1e-6]."""
+        """Training times (b k) in [1e-6, 1 - 1e-6]: one w ~ U(0, 1) and one choice of phase a sample (Eq. 8)."""
         w = torch.rand(batch, generator=generator)
-        is_rolling = torch.bernoulli(torch.full((batch, 1), 1 - self.preroll_probability), generator=generator)
+        is_rolling = torch.bernoulli(
+            torch.full((batch, 1), 1 - self.preroll_probability), generator=generator
+        )
         t = torch.where(is_rolling.bool(), self.rolling(w), self.prerolling(w))
         return t.clamp(TIME_MARGIN, 1 - TIME_MARGIN)
 
     def preroll_steps(self, steps_per_frame: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The T N Euler steps from pure noise to a window whose first frame is clean: pairs (t (k,), dt (k,)).
+        """The T N Euler steps from pure noise to a window whose first frame is clean: (t (k,), dt (k,)) each.
 
         dt is 0 for a frame that has not started, so it stays the noise it is.
         """
@@ -67,7 +71,7 @@ class RollingSchedule:
         return self._steps(self.rolling, check_steps(steps_per_frame))
 
     @staticmethod
-    def _steps(times, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _steps(times: Callable[[Tensor], Tensor], count: int) -> Iterator[tuple[Tensor, Tensor]]:
         w = 1 - torch.arange(count + 1, dtype=torch.float64) / count
         t = times(w)
         return zip(t[:-1].float(), t.diff(dim=0).float(), strict=True)

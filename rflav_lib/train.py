@@ -2,8 +2,9 @@
 
     python -m rflav_lib.train configs/toy-landscape.yaml [key=value ...]
 
-Sample i of step s is a pure function of (seed, s, i): its clip, its place in the clip, its times, noise and label dropout. So a
-resumed run sees exactly what an uninterrupted one would have seen, and processes differ without any bookkeeping.
+Sample i of step s is a pure function of (seed, s, i): its clip, its place in the clip, its times, noise and
+label dropout. So a resumed run sees exactly what an uninterrupted one would have seen, and processes differ
+without any bookkeeping.
 """
 
 import argparse
@@ -66,7 +67,7 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Batch:
-    """Training samples: clean video (b k c h w) and audio (b k f m), times (b k), noise, labels (b,) or None."""
+    """Clean video (b k c h w) and audio (b k f m), their noise, times (b k), and labels (b,) or None."""
 
     video: Tensor
     audio: Tensor
@@ -113,7 +114,13 @@ class TrainRun:
         """The training clips, encoded on first use and cached beside the runs."""
         config = self.config
         return encode_toy_clips(
-            config.world, config.seed, config.clips, config.clip_frames, self.vae, self.mel, ROOT / "outputs" / "cache"
+            config.world,
+            config.seed,
+            config.clips,
+            config.clip_frames,
+            self.vae,
+            self.mel,
+            ROOT / "outputs" / "cache",
         )
 
     @property
@@ -144,7 +151,10 @@ class TrainRun:
         return video, audio, t, video_noise, audio_noise, label
 
     def optimizer_step(self, learning_rate: float) -> tuple[Tensor, Tensor, Tensor]:
-        """One step over all micro-batches of this process; returns video loss, audio loss and gradient norm, still on the device."""
+        """One step over all micro-batches of this process.
+
+        Returns video loss, audio loss and gradient norm, all still on the device.
+        """
         config, accelerator = self.config, self.accelerator
         self.model.train()
         losses = []
@@ -175,9 +185,11 @@ class TrainRun:
         return RFLAVPipeline(model, self.vae, self.mel, GriffinLim.from_codec(self.mel), class_names=names)
 
     def save(self) -> Path:
-        """Checkpoint to go on from, and beside it the pipeline folder that `RFLAVPipeline.from_pretrained` opens, in bf16."""
+        """Write a checkpoint to go on from and, in bf16, the folder that `RFLAVPipeline.from_pretrained` opens."""
         model = self.accelerator.unwrap_model(self.model)
-        path = save_checkpoint(self.checkpoint_folder, self.step, self.config, model, self.ema, self.optimizer)
+        path = save_checkpoint(
+            self.checkpoint_folder, self.step, self.config, model, self.ema, self.optimizer
+        )
         pipeline = self.pipeline()
         pipeline.vae = copy.deepcopy(pipeline.vae)  # the run goes on with its own, in float32
         for module in (pipeline.transformer, pipeline.vae):
@@ -193,19 +205,22 @@ class TrainRun:
         """
         found = list_checkpoints(self.checkpoint_folder)
         if found and not self.config.resume:
-            raise ValueError(f"{self.checkpoint_folder} holds a run already: resume it, or choose another output_dir")
+            raise ValueError(
+                f"{self.checkpoint_folder} holds a run already: resume it, or choose another output_dir"
+            )
         if found:
             model = self.accelerator.unwrap_model(self.model)
             self.step = load_checkpoint(found[-1], self.config, model, self.ema, self.optimizer)
 
 
 _MODEL_KEYS = (
-    "patch_size", "hidden_size", "depth", "num_heads", "mlp_ratio", "window", "n_mels", "class_dropout", "fusion", "causal",
+    "patch_size", "hidden_size", "depth", "num_heads", "mlp_ratio", "window", "n_mels", "class_dropout",
+    "fusion", "causal",
 )  # fmt: skip
 
 
 def train(config: TrainConfig) -> Iterator[TrainState]:
-    """Train, yielding a `TrainState` at every `log_every`, `sample_every` and `checkpoint_every` step and at the last one.
+    """Train, yielding a `TrainState` at each log, sample and checkpoint step and at the last one.
 
     The consumer decides what to do with it: plot, listen, stop. However the loop ends - done, `break`, Ctrl-C -
     the last whole step is checkpointed before control leaves.
@@ -225,7 +240,10 @@ def train(config: TrainConfig) -> Iterator[TrainState]:
                 video_loss, audio_loss, norm = run.optimizer_step(rates[run.step])
             losses.append((video_loss, audio_loss))
             step, last = run.step, run.step == config.max_steps
-            if last or any(step % every == 0 for every in (config.log_every, config.sample_every, config.checkpoint_every)):
+            if last or any(
+                step % every == 0
+                for every in (config.log_every, config.sample_every, config.checkpoint_every)
+            ):
                 video, audio = torch.tensor(losses).mean(0).tolist()
                 losses.clear()
                 if not np.isfinite(video + audio):
@@ -260,13 +278,13 @@ def _diverged(run: TrainRun) -> str:
 
 
 def _fast_attention(device: torch.device) -> AbstractContextManager:
-    """On a CPU, plain attention: for windows this short the flash kernel's bf16 backward takes three times as long."""
+    """Plain attention on a CPU: for windows this short the flash kernel's bf16 backward takes three times as long."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done, so that a step is either taken or not. Outside the main thread it does nothing."""
+    """Let Ctrl-C wait for the end of the block, so that a step is taken or not. Main thread only."""
     try:
         before = signal.getsignal(signal.SIGINT)
         caught: list[int] = []
@@ -284,22 +302,31 @@ def deferred_interrupt() -> Iterator[None]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: a YAML file and `key=value` changes."""
-    parser = argparse.ArgumentParser(prog="python -m rflav_lib.train", description=train.__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m rflav_lib.train", description=train.__doc__.splitlines()[0]
+    )
     parser.add_argument("config", help="YAML file, e.g. configs/toy-landscape.yaml")
     parser.add_argument("changes", nargs="*", metavar="key=value", help="settings that override the file's")
     options = parser.parse_args(arguments)
     try:
         changes = dict(change.split("=", 1) for change in options.changes)
-        config = TrainConfig.from_yaml(options.config, **{key: yaml.safe_load(value) for key, value in changes.items()})
+        config = TrainConfig.from_yaml(
+            options.config, **{key: yaml.safe_load(value) for key, value in changes.items()}
+        )
         with tqdm(total=config.max_steps, desc=config.world, unit="step") as progress:
             for state in train(config):
                 progress.update(state.step - progress.n)
-                progress.set_postfix(loss=f"{state.loss:.3f}", video=f"{state.video_loss:.3f}", audio=f"{state.audio_loss:.3f}")
+                progress.set_postfix(
+                    loss=f"{state.loss:.3f}", video=f"{state.video_loss:.3f}", audio=f"{state.audio_loss:.3f}"
+                )
     except (ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"interrupted: the last step is saved in {config.output_path}; the same command goes on", file=sys.stderr)
+        print(
+            f"interrupted: the last step is saved in {config.output_path}; the same command goes on",
+            file=sys.stderr,
+        )
         return 130
     print(f"pipeline: {config.output_path / 'pipeline'}")
     return 0

@@ -1,4 +1,4 @@
-"""The one configuration of a training run, read from YAML, from a notebook's parameters or from the command line."""
+"""The configuration of a training run, from YAML, from a notebook's parameters or from the command line."""
 
 import difflib
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ class TrainConfig:
     ema_decay: float = 0.999
     precision: str = "bf16"
 
-    # the run
+    # where the run goes, and how often it reports
     output_dir: str = "outputs/toy-landscape"
     log_every: int = 20
     sample_every: int = 500
@@ -84,7 +84,8 @@ class TrainConfig:
             ("audio_scale", self.audio_scale > 0, "above 0"),
         ]
         at_least_one = (
-            "clips", "n_mels", "depth", "num_heads", "patch_size", "window", "batch_size", "accumulation_steps",
+            "clips", "n_mels", "depth", "num_heads", "patch_size", "window", "batch_size",
+            "accumulation_steps",
             "max_steps", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints",
         )  # fmt: skip
         check += [(key, getattr(self, key) >= 1, "at least 1") for key in at_least_one]
@@ -133,7 +134,8 @@ class TrainConfig:
     def from_notebook(cls, namespace: Mapping[str, Any], known: set[str]) -> "TrainConfig":
         """Collect the parameters of a notebook: every plain value defined since `known` was taken.
 
-        `known` is ``set(globals())`` from before the parameters cell, so a misspelt parameter that papermill adds is seen and refused.
+        `known` is ``set(globals())`` from before the parameters cell, so a misspelt parameter that
+        papermill adds is seen and refused.
         """
         values = {
             key: value

@@ -14,15 +14,13 @@ TIME_FREQUENCIES = 256  # sines and cosines that a time is expanded into, as rel
 
 
 class RFLAVBlock(nn.Module):
-    """One block: each branch attends to itself, then the fusion lets them meet and feeds forward (Fig. 1 and 3).
+    """One block: each branch attends to itself, then the fusion lets them meet and feeds forward (Fig. 1, 3).
 
-    Video: attention inside each frame, then along time for each patch position. Audio: attention over all mel frames of the window.
-    With `causal`, time attention sees only the past: video by frame, audio by mel frame.
+    Video: attention inside each frame, then along time for each patch position. Audio: attention over all mel
+    frames of the window. With `causal`, time attention sees only the past: video by frame, audio by mel frame.
     """
 
-    def __init__(
-        self, hidden_size: int, num_heads: int, mlp_ratio: float, fusion: str, causal: bool
-    ) -> None:
+    def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float, fusion: str, causal: bool) -> None:
         super().__init__()
         self.causal = causal
         self.norm = ModulatedNorm(hidden_size)
@@ -85,10 +83,10 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         window: frames in the window at most (paper: T).
         mel_frames: mel frames of one video frame (paper: F/T).
         n_mels: mel bins (paper: N_m).
-        num_classes: classes; 0 builds a model without labels. With classes, label `num_classes` means "no class".
+        num_classes: 0 builds a model without labels. With classes, label `num_classes` means "no class".
         class_dropout: share of training labels that `drop_labels` replaces by "no class".
         fusion: "joint_attention" (a), "average" (b) or "conditioned_average" (c), see `rflav_lib.fusion`.
-        causal: no frame sees a later one. With it, the outputs of the first frames do not depend on the rest at all.
+        causal: no frame sees a later one, so the outputs of the first frames do not depend on the rest at all.
 
     Raises:
         ValueError: sizes that do not divide, or an unknown fusion.
@@ -141,7 +139,7 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         self.initialize_weights()
 
     def initialize_weights(self) -> None:
-        """Xavier for linear layers, small normals for tables, and zero for every modulation and output (AdaLN-zero)."""
+        """Xavier for linear layers, small normals for tables, zero for modulations and outputs (AdaLN-zero)."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -189,7 +187,7 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         return video + self.video_label(y)[:, None], audio + self.audio_label(y)[:, None]
 
     def patchify(self, video: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (b k c h w) and mel segments (b k f m) -> tokens with positions, (b k n d) and (b k f d)."""
+        """Latents (b k c h w), mel segments (b k f m) -> tokens with positions, (b k n d) and (b k f d)."""
         frames = video.shape[1]
         dtype = self.video_embedding.weight.dtype  # states stay float32 even where the weights are bf16
         video, audio = video.to(dtype), audio.to(dtype)
@@ -261,5 +259,6 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         # only on the CPU, where looking at the values costs no wait for the device
         if y is not None and y.device.type == "cpu" and not ((y >= 0) & (y <= config.num_classes)).all():
             raise ValueError(
-                f"labels must lie in 0..{config.num_classes - 1} ({config.num_classes} = no class), got {y.tolist()}"
+                f"labels must lie in 0..{config.num_classes - 1}, or be {config.num_classes} for no class; "
+                f"got {y.tolist()}"
             )

@@ -31,7 +31,9 @@ def averages(config):
 
 
 def test_the_loss_falls(tmp_path):
-    config = tiny_config(tmp_path, max_steps=60, learning_rate=3e-3, batch_size=8, log_every=20, checkpoint_every=60)
+    config = tiny_config(
+        tmp_path, max_steps=60, learning_rate=3e-3, batch_size=8, log_every=20, checkpoint_every=60
+    )
     states = list(train(config))
     assert [state.step for state in states] == [20, 40, 60]
     assert states[-1].loss < 0.9 * states[0].loss
@@ -42,7 +44,9 @@ def test_resumed_is_bit_equal_to_uninterrupted(tmp_path):
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
     whole, parts = tiny_config(tmp_path / "a"), tiny_config(tmp_path / "b")
     list(train(whole))
-    for _ in itertools.islice(train(parts), 4):  # stops in the middle; the generator saves step 4 when it is closed
+    for _ in itertools.islice(
+        train(parts), 4
+    ):  # stops in the middle; the generator saves step 4 when it is closed
         pass
     assert [path.name for path in list_checkpoints(parts.output_path / "checkpoints")][-1] == "step-000004"
     assert [state.step for state in train(parts)] == [5, 6]

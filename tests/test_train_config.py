@@ -52,7 +52,12 @@ def test_a_whole_number_does_for_a_float():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("depth: [", "not readable as YAML"), ("- depth", "must be a list of 'key: value'"), (None, "no such config")]
+    ("text", "message"),
+    [
+        ("depth: [", "not readable as YAML"),
+        ("- depth", "must be a list of 'key: value'"),
+        (None, "no such config"),
+    ],
 )
 def test_bad_files_are_named(tmp_path, text, message):
     path = tmp_path / "run.yaml"

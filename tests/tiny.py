@@ -17,7 +17,8 @@ def tiny_vae() -> AutoencoderKL:
     torch.manual_seed(0)
     vae = AutoencoderKL(
         block_out_channels=(4, 4, 4, 4), down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, norm_num_groups=2, mid_block_add_attention=False,
+        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, norm_num_groups=2,
+        mid_block_add_attention=False,
         scaling_factor=1.0,
     )  # fmt: skip
     return vae.eval()
@@ -27,7 +28,14 @@ def tiny_pipeline(num_classes: int = 5, window: int = 4) -> RFLAVPipeline:
     """A pipeline whose transformer has random weights everywhere, so that every input matters."""
     torch.manual_seed(0)
     transformer = RFLAVTransformer(
-        latent_size=8, patch_size=2, hidden_size=24, depth=1, num_heads=2, window=window, n_mels=32, num_classes=num_classes
+        latent_size=8,
+        patch_size=2,
+        hidden_size=24,
+        depth=1,
+        num_heads=2,
+        window=window,
+        n_mels=32,
+        num_classes=num_classes,
     )
     for parameter in transformer.parameters():
         torch.nn.init.normal_(parameter, std=0.03)
@@ -45,8 +53,10 @@ def tiny_config(folder: Path, **changes) -> TrainConfig:
     if not vae.is_dir():
         tiny_vae().save_pretrained(vae)
     settings = {
-        "clips": 2, "clip_frames": 6, "vae": str(vae), "n_mels": 32, "audio_scale": 2.5, "hidden_size": 24, "depth": 1, "num_heads": 2, "window": 4,
-        "batch_size": 2, "max_steps": 6, "warmup_steps": 1, "precision": "no", "output_dir": str(folder / "run"),
+        "clips": 2, "clip_frames": 6, "vae": str(vae), "n_mels": 32, "audio_scale": 2.5, "hidden_size": 24,
+        "depth": 1, "num_heads": 2, "window": 4,
+        "batch_size": 2, "max_steps": 6, "warmup_steps": 1, "precision": "no", "output_dir": str(folder /
+        "run"),
         "log_every": 1, "sample_every": 100, "checkpoint_every": 3,
     }  # fmt: skip
     return TrainConfig.from_mapping({**settings, **changes})

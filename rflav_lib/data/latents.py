@@ -108,7 +108,9 @@ def _read(path: Path) -> LatentClips:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
         return LatentClips(tensors["video"], tensors["audio"], tensors.get("labels"))
     except (SafetensorError, KeyError) as error:
-        raise ValueError(f"{path}: not a readable cache of latents ({error}); delete it to encode anew") from error
+        raise ValueError(
+            f"{path}: not a readable cache of latents ({error}); delete it to encode anew"
+        ) from error
 
 
 def _weights_fingerprint(module: torch.nn.Module) -> str:

@@ -2,14 +2,14 @@
 
     python -m rflav_lib.metrics.toy checkpoints/toy-landscape [--clips 200] [--out results/toy-landscape.json]
 
-The worlds are made from known events, so class and synchrony of *generated* clips are measured exactly, without a downloaded network.
-Real clips go through the same trackers twice: as they are, and through the codecs (image VAE, mel, vocoder), which no model can beat.
+The worlds are made from known events, so class and synchrony of *generated* clips are measured exactly, without
+a downloaded network. Real clips go through the same trackers twice: as they are, and through the codecs (image
+VAE, mel, vocoder), which no model can beat.
 """
 
 import argparse
 import json
 import math
-import platform
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +25,7 @@ from rflav_lib.files import whole
 from rflav_lib.image_codec import encode_frames
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.provenance import provenance
 
 WORLD = "toy-landscape"
 UNSEEN_SEED = 2_000_003  # real clips for comparison: no training run draws from this seed
@@ -36,7 +37,8 @@ class Reading:
     """What the trackers read from one clip.
 
     Attributes:
-        asked, seen, heard: label asked for, and read from pixels and from sound; None where nothing was recognised.
+        asked, seen, heard: label asked for, and read from pixels and from sound; None where nothing was
+            recognised.
         offset_ms: median of sound minus picture; None where no event matched.
         share_close: share of the events seen that have their sound within 100 ms.
     """
@@ -57,12 +59,19 @@ def read_clip(clip: Clip, asked: int, pipeline: RFLAVPipeline) -> Reading:
 
 
 def generated_clips(
-    pipeline: RFLAVPipeline, labels: Sequence[int], num_frames: int, steps_per_frame: int, seed: int, batch: int = 10
+    pipeline: RFLAVPipeline,
+    labels: Sequence[int],
+    num_frames: int,
+    steps_per_frame: int,
+    seed: int,
+    batch: int = 10,
 ) -> Iterator[Clip]:
     """One clip for each label, generated in batches from one seed."""
     generator = torch.Generator().manual_seed(seed)
     for first in range(0, len(labels), batch):
-        yield from pipeline(num_frames, steps_per_frame, list(labels[first : first + batch]), generator=generator)
+        yield from pipeline(
+            num_frames, steps_per_frame, list(labels[first : first + batch]), generator=generator
+        )
 
 
 def real_clips(labels: Sequence[int], num_frames: int) -> Iterator[Clip]:
@@ -100,13 +109,21 @@ def summarise(readings: Sequence[Reading]) -> dict[str, dict[str, float]]:
     return {
         "asked class seen": share_with_interval(reading.seen == reading.asked for reading in readings),
         "asked class heard": share_with_interval(reading.heard == reading.asked for reading in readings),
-        "clips with a measurable offset": share_with_interval(reading.offset_ms is not None for reading in readings),
-        "median size of A/V offset (ms)": median_with_interval([abs(r.offset_ms) for r in readings if r.offset_ms is not None]),
-        "median share of events within 100 ms": median_with_interval([reading.share_close for reading in readings]),
+        "clips with a measurable offset": share_with_interval(
+            reading.offset_ms is not None for reading in readings
+        ),
+        "median size of A/V offset (ms)": median_with_interval(
+            [abs(r.offset_ms) for r in readings if r.offset_ms is not None]
+        ),
+        "median share of events within 100 ms": median_with_interval(
+            [reading.share_close for reading in readings]
+        ),
     }
 
 
-def measure(pipeline: RFLAVPipeline, clips: int, num_frames: int, steps_per_frame: int, seed: int) -> dict[str, list[Reading]]:
+def measure(
+    pipeline: RFLAVPipeline, clips: int, num_frames: int, steps_per_frame: int, seed: int
+) -> dict[str, list[Reading]]:
     """Readings of generated clips, real clips, and real clips through the codecs; classes in turn."""
     labels = [index % len(CLASSES[WORLD]) for index in range(clips)]
     sets = {
@@ -130,7 +147,9 @@ def table(summaries: dict[str, dict[str, dict[str, float]]]) -> str:
     for figure in next(iter(summaries.values())):
         cells = (summaries[name][figure] for name in names)
         unit, scale = ("", 1) if "ms)" in figure else (" %", 100)
-        shown = [f"{scale * c['value']:.1f}{unit} ({scale * c['low']:.1f}-{scale * c['high']:.1f})" for c in cells]
+        shown = [
+            f"{scale * c['value']:.1f}{unit} ({scale * c['low']:.1f}-{scale * c['high']:.1f})" for c in cells
+        ]
         lines.append(f"| {figure} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
@@ -143,7 +162,9 @@ def per_class(readings: Sequence[Reading]) -> dict[str, dict[str, dict[str, floa
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; with --out, write everything as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m rflav_lib.metrics.toy", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m rflav_lib.metrics.toy", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("checkpoint", help="pipeline folder of a toy-landscape model")
     parser.add_argument("--clips", type=int, default=200)
     parser.add_argument("--frames", type=int, default=40)
@@ -161,14 +182,14 @@ def main(arguments: list[str] | None = None) -> int:
     pipeline.set_progress_bar_config(disable=True)
     readings = measure(pipeline, options.clips, options.frames, options.steps_per_frame, options.seed)
     summaries = {name: summarise(of) for name, of in readings.items()}
-    print(f"{options.checkpoint}: {options.clips} clips of {options.frames} frames, N = {options.steps_per_frame}, ", end="")
-    print(f"seed {options.seed}; value (95 % interval)\n\n{table(summaries)}\n\ngenerated, by class\n")
+    print(f"{options.checkpoint}: {options.clips} clips of {options.frames} frames", end=", ")
+    print(f"N = {options.steps_per_frame}, seed {options.seed}; value (95 % interval)\n")
+    print(f"{table(summaries)}\n\ngenerated, by class\n")
     print(table(per_class(readings["generated"])))
     if options.out:
         report = {
             "command": " ".join(["python -m rflav_lib.metrics.toy", *(arguments or sys.argv[1:])]),
-            "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
-            "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+            **provenance(),
             "figures": summaries,
             "by class": {name: per_class(of) for name, of in readings.items()},
             "readings": {name: [asdict(reading) for reading in of] for name, of in readings.items()},

@@ -1,4 +1,4 @@
-"""A loss curve that draws itself while training runs, in a way that a saved notebook and a strict comparison of outputs survive."""
+"""A loss curve that draws itself while training runs, and that saved notebooks and strict comparison survive."""
 
 import time
 
@@ -12,7 +12,7 @@ REDRAW_SECONDS = 0.5  # at most this often: drawing must not slow training down
 
 
 class LiveCurve(widgets.VBox):
-    """Progress bar, time left and loss curve. Call `update` with every training state; `figure` gives the final picture.
+    """Progress bar, time left and loss curve: `update` with every state, `figure` for the final picture.
 
     Traits are replaced instead of printing output again and again, so nothing piles up in the notebook.
     """

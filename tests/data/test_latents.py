@@ -1,4 +1,6 @@
-"""Encoded clips: the same as encoding on the spot, cached under a name that changes with everything that matters."""
+"""Encoded clips: the same as encoding on the spot, cached under a name that changes with everything that
+matters.
+"""
 
 import pytest
 import torch
@@ -24,7 +26,9 @@ def test_latents_are_those_of_the_clips(codecs):
     video, audio = encoded.window(9, 1, 3)
     frames = torch.from_numpy(made.clip.frames)
     torch.testing.assert_close(video, encode_frames(vae, frames)[1:], rtol=1e-2, atol=1e-3)
-    torch.testing.assert_close(audio, mel.encode(torch.from_numpy(made.clip.waveform))[0, 1:], rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(
+        audio, mel.encode(torch.from_numpy(made.clip.waveform))[0, 1:], rtol=1e-2, atol=1e-3
+    )
     assert encoded.labels[9] == made.label
 
 
