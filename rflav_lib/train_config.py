@@ -35,7 +35,7 @@ class TrainConfig:
     n_mels: int = 64
     audio_scale: float = 2.0
 
-    # model (RFLAVTransformer)
+    # the model: see RFLAVTransformer
     hidden_size: int = 192
     depth: int = 6
     num_heads: int = 6
@@ -46,7 +46,7 @@ class TrainConfig:
     fusion: str = "conditioned_average"
     causal: bool = True
 
-    # objective (Eq. 8-10)
+    # the objective, Eq. 8-10
     preroll_probability: float = 0.2
     weighting: str = "logit_normal"
 
