@@ -131,7 +131,7 @@ class MelCodec(Float32Module, ConfigMixin):
         """f: mel frames that belong to one video frame."""
         return self._frames_per_segment
 
-    def encode(self, waveform: Tensor) -> Tensor:
+    def encode(self, waveform: Tensor, sample_rate: int | None = None) -> Tensor:
         """Waveform `(b s)` or `(s,)` in [-1, 1] -> scaled segments `(b k f m)`, float32.
 
         k = s // (sample_rate / frame_rate): samples after the last whole video frame give no segment, though

@@ -90,6 +90,10 @@ class TrainRun:
         self.accelerator = Accelerator(
             mixed_precision=config.precision, gradient_accumulation_steps=config.accumulation_steps
         )
+        if not (ROOT / config.vae / "config.json").is_file():
+            raise ValueError(
+                f"vae: {ROOT / config.vae} holds no image VAE; python -m rflav_lib.train_codec makes one"
+            )
         self.vae = AutoencoderKL.from_pretrained(ROOT / config.vae, use_safetensors=True).eval()
         self.mel = MelCodec(n_mels=config.n_mels, audio_scale=config.audio_scale, peak=None)
         self.schedule = RollingSchedule(config.window, config.preroll_probability)

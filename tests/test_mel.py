@@ -185,3 +185,10 @@ def test_bad_waveforms(codec, waveform, error, message):
 def test_bad_segments(codec, shape):
     with pytest.raises(ValueError, match="f=10 and m=256"):
         codec.decode(torch.zeros(shape))
+
+
+def test_a_sound_of_another_rate_is_refused():
+    codec, sound = MelCodec(n_mels=32), torch.zeros(3200)
+    assert torch.equal(codec.encode(sound, sample_rate=16000), codec.encode(sound))
+    with pytest.raises(ValueError, match="44100 samples a second, this codec needs 16000: resample"):
+        codec.encode(sound, sample_rate=44100)

@@ -146,6 +146,11 @@ def test_divergence_stops_and_names_the_last_good_checkpoint(tmp_path):
     assert list_checkpoints(config.output_path / "checkpoints")[-1].name == "step-000003"
 
 
+def test_a_missing_codec_is_named(tmp_path):
+    with pytest.raises(ValueError, match="vae: .*nothing holds no image VAE"):
+        next(train(tiny_config(tmp_path, vae=str(tmp_path / "nothing"))))
+
+
 def test_warm_up_then_cosine_to_zero(tmp_path):
     rates = _learning_rates(tiny_config(tmp_path, max_steps=101, warmup_steps=10, learning_rate=1.0))
     assert rates[0] == 0 and rates[10] == 1.0 and rates[5] == 0.5

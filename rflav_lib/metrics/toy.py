@@ -83,7 +83,7 @@ def real_clips(labels: Sequence[int], num_frames: int) -> Iterator[Clip]:
 def through_codecs(clip: Clip, pipeline: RFLAVPipeline) -> Clip:
     """Encode and decode a clip: what is left of a real clip when only the codecs have touched it."""
     video = encode_frames(pipeline.vae, clip.frames)[None]
-    return pipeline.decode(video, pipeline.mel.encode(torch.from_numpy(clip.waveform)))[0]
+    return pipeline.decode(video, pipeline.mel.encode(torch.from_numpy(clip.waveform), clip.sample_rate))[0]
 
 
 def share_with_interval(hits: Iterable[bool]) -> dict[str, float]:
