@@ -135,12 +135,18 @@ class MelCodec(Float32Module, ConfigMixin):
         """Waveform `(b s)` or `(s,)` in [-1, 1] -> scaled segments `(b k f m)`, float32.
 
         k = s // (sample_rate / frame_rate): samples after the last whole video frame give no segment, though
-        they are heard by the reflected padding and count for the peak.
+        they are heard by the reflected padding and count for the peak. A tensor does not know its rate: pass
+        `sample_rate` where it is known, and sound of another rate is refused, not taken at the wrong pitch.
 
         Raises:
             TypeError: not a floating point tensor.
-            ValueError: wrong number of axes, empty, NaN or infinite, or shorter than one video frame.
+            ValueError: wrong number of axes, empty, NaN or infinite, shorter than a video frame, another rate.
         """
+        if sample_rate not in (None, self.config.sample_rate):
+            raise ValueError(
+                f"the sound has {sample_rate} samples a second, this codec needs {self.config.sample_rate}: "
+                "resample it (torchaudio.functional.resample, or Clip.read from a file)"
+            )
         log_mel = self.log_mel(waveform)  # b m frames
         f = self._frames_per_segment
         k = log_mel.shape[-1] // f
