@@ -140,7 +140,7 @@ class MelCodec(Float32Module, ConfigMixin):
 
         Raises:
             TypeError: not a floating point tensor.
-            ValueError: wrong number of axes, empty, NaN or infinite, shorter than a video frame, another rate.
+            ValueError: wrong number of axes, empty, NaN or infinite, shorter than a frame, or another rate.
         """
         if sample_rate not in (None, self.config.sample_rate):
             raise ValueError(
