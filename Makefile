@@ -1,0 +1,50 @@
+# make help says what there is. Everything runs in .venv, which `make setup` builds and the others build if need be.
+
+PYTHON ?= $(shell command -v python3 || command -v python3.12 || command -v python3.11 || command -v python)
+BIN := .venv/bin/python
+READY := .venv/.complete
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lab train notebooks test check format bench clean distclean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: $(READY)  ## build .venv with everything in it; once, then it does nothing
+
+$(READY): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c "" >/dev/null 2>&1 || { echo "No Python found that runs (PYTHON is '$(PYTHON)'). RFLAV Lab needs Python 3.11 or 3.12. Install one, or say where it is: make setup PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" tools/setup_env.py
+
+demo: $(READY)  ## a 20-second clip with sound and its report, in outputs/
+	@$(BIN) tools/demo.py
+
+lab: $(READY)  ## open the notebooks in JupyterLab
+	@$(BIN) -m jupyterlab notebooks/00_quickstart.ipynb
+
+train: $(READY)  ## train the bundled model again: about an hour on 2 cores; Ctrl-C keeps a checkpoint
+	@mkdir -p outputs
+	@$(BIN) -m papermill notebooks/05_training.ipynb outputs/05_training.ipynb -f configs/toy-landscape.yaml --cwd notebooks
+
+notebooks: $(READY)  ## execute all notebooks and store what they print; NAMES="00_quickstart ..." for some
+	@$(BIN) tools/execute_notebooks.py $(NAMES)
+
+# cheap first, and papermill before nbval: papermill notices at once when a kernel dies
+test: $(READY)  ## everything this repository claims, checked
+	@$(BIN) tools/run_stages.py lint tests papermill nbval
+
+check: $(READY)  ## lint and fast tests only: a minute or so
+	@$(BIN) tools/run_stages.py lint fast
+
+format: $(READY)  ## put the code in shape
+	@$(BIN) -m ruff format . && $(BIN) -m ruff check --fix .
+
+bench: $(READY)  ## speed and memory, as ratios: benchmarks/README.md
+	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN) $$script; done
+
+clean:  ## remove caches; outputs/ and .venv stay
+	@rm -rf .pytest_cache .ruff_cache build *.egg-info outputs/.demo-* outputs/.execute-*
+	@find . -name __pycache__ -type d -not -path "./.venv/*" -prune -exec rm -rf {} +
+
+distclean: clean  ## remove .venv too
+	@rm -rf .venv
