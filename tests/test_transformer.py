@@ -210,12 +210,8 @@ def test_tensor_of_another_shape_is_refused_by_name(which, shape):
 
 def test_labels_that_do_not_fit_are_refused():
     refused("without classes", y=torch.tensor([0, 0]))
-    refused(
-        r"labels must lie in 0\.\.2 \(3 = no class\), got \[0, 4\]", num_classes=3, y=torch.tensor([0, 4])
-    )
-    refused(
-        r"labels must lie in 0\.\.2 \(3 = no class\), got \[-1, 0\]", num_classes=3, y=torch.tensor([-1, 0])
-    )
+    refused(r"labels must lie in 0\.\.2, .* 3 .*; got \[0, 4\]", num_classes=3, y=torch.tensor([0, 4]))
+    refused(r"labels must lie in 0\.\.2, .* 3 .*; got \[-1, 0\]", num_classes=3, y=torch.tensor([-1, 0]))
     refused(r"y has shape \(3,\), this model needs \(2,\)", num_classes=3, y=torch.tensor([0, 1, 2]))
 
 
