@@ -45,7 +45,9 @@ def find(names: list[str], folder: Path = FOLDER) -> list[Path]:
         stem = Path(name).stem
         match = [path for path in known if path.stem == stem]
         if not match:
-            raise FileNotFoundError(f"no notebook {name!r}; there are: {', '.join(path.stem for path in known)}")
+            raise FileNotFoundError(
+                f"no notebook {name!r}; there are: {', '.join(path.stem for path in known)}"
+            )
         found += match
     return found
 
@@ -54,7 +56,11 @@ def tidy(notebook: NotebookNode) -> None:
     """Take out what differs from run to run or from machine to machine; counts and outputs stay."""
     for key in RUN_METADATA:
         notebook.metadata.pop(key, None)
-    notebook.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    notebook.metadata["kernelspec"] = {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    }
     notebook.metadata["language_info"] = {"name": "python"}
     for cell in notebook.cells:
         for key in CELL_RUN_METADATA:
@@ -72,7 +78,8 @@ def execute(path: Path, rejected: Path = REJECTED) -> None:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     client = NotebookClient(
-        notebook, timeout=CELL_TIMEOUT, kernel_name="python3", record_timing=False, store_widget_state=False,
+        notebook, timeout=CELL_TIMEOUT, kernel_name="python3", record_timing=False,
+        store_widget_state=False, startup_timeout=180,
         resources={"metadata": {"path": str(path.parent)}},
     )  # fmt: skip
     try:

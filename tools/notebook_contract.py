@@ -140,9 +140,20 @@ def check_source(cell: NotebookNode) -> Iterator[str]:
 
 def ends_in_semicolon(source: str) -> bool:
     """Whether the last token of the source is a semicolon, comments aside."""
-    beside = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    beside = {
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    }
     try:
-        found = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in beside]
+        found = [
+            token
+            for token in tokenize.generate_tokens(io.StringIO(source).readline)
+            if token.type not in beside
+        ]
     except (tokenize.TokenError, SyntaxError):  # magics and shell commands
         return source.rstrip().endswith(";")
     return bool(found) and found[-1].string == ";"

@@ -39,7 +39,11 @@ def run(command: Sequence[str]) -> tuple[int, Counter[str]]:
     color = ["--color=yes"] if command[0] == "pytest" and sys.stdout.isatty() else []
     total: Counter[str] = Counter()
     with subprocess.Popen(
-        [sys.executable, "-m", *command, *color], cwd=ROOT, stdout=subprocess.PIPE, text=True, errors="replace"
+        [sys.executable, "-m", *command, *color],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
     ) as process:
         for line in process.stdout:
             print(line, end="", flush=True)

@@ -17,8 +17,7 @@ def other_python(run=subprocess.check_output):
     for major, minor in SUITABLE:
         name = "python%d.%d" % (major, minor)
         try:
-            with open(os.devnull, "w") as silence:
-                version, path = run([name, "-c", ASK], stderr=silence).decode().strip().split(" ", 1)
+            version, path = run([name, "-c", ASK], stderr=subprocess.STDOUT).decode().strip().split(" ", 1)
         except (OSError, subprocess.CalledProcessError, ValueError):
             continue
         if version == "%d.%d" % (major, minor):
@@ -32,7 +31,7 @@ def complaint(version, path):
     age = "old" if version < min(SUITABLE) else "new"
     return (
         "RFLAV Lab needs Python %s. %s is Python %d.%d, which is too %s, and there is no other on the PATH.\n"
-        "Install one (Debian, Ubuntu: apt install python3.11 python3.11-venv; conda users: see environment.yml;\n"
+        "Install one (Debian: apt install python3.11 python3.11-venv; conda users: see environment.yml;\n"
         "pyenv users: pyenv install 3.12 && pyenv local 3.12), or say where it is:\n"
         "    make setup PYTHON=/path/to/python3.12"
     ) % (wanted, path, version[0], version[1], age)

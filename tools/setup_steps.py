@@ -1,4 +1,4 @@
-"""The steps of `make setup`, each with its own clear complaint. Standard library only: it runs before anything is there.
+"""The steps of `make setup`, each with its own clear complaint. Standard library only: nothing else is there yet.
 
 The environment is complete when `.venv/.complete` exists, which is written last. One that this tool began and did
 not finish is built again from nothing, because a package that was half unpacked looks installed to pip.
@@ -44,7 +44,9 @@ class Environment:
         """Version of its Python such as "3.11", or None if that does not run."""
         ask = "import sys; print('%d.%d' % sys.version_info[:2])"
         try:
-            return subprocess.run([self.python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+            return subprocess.run(
+                [self.python, "-c", ask], capture_output=True, text=True, check=True
+            ).stdout.strip()
         except (OSError, subprocess.CalledProcessError):
             return None
 
@@ -87,7 +89,9 @@ def check_ensurepip(find: Callable[[str], object | None] = importlib.util.find_s
     """Debian and Ubuntu ship a Python that cannot make environments until one more package is installed."""
     if find("ensurepip") is None or find("venv") is None:
         name = f"python3.{sys.version_info.minor}-venv"
-        raise SetupError(f"{sys.executable} cannot make virtual environments. Install its missing part: apt install {name}")
+        raise SetupError(
+            f"{sys.executable} cannot make virtual environments. Install its missing part: apt install {name}"
+        )
 
 
 def check_disk(root: Path, free_bytes: Callable[[Path], int] | None = None) -> None:
@@ -112,12 +116,14 @@ def install(environment: Environment, announce: Callable[[str], None] = print) -
     Raises:
         SetupError: pip failed; says why and where the log is.
     """
-    temporary = environment.folder / "tmp"  # pip's wheels go to the disk that was checked, not to a small /tmp
+    temporary = (
+        environment.folder / "tmp"
+    )  # pip's wheels go to the disk that was checked, not to a small /tmp
     temporary.mkdir(exist_ok=True)
     environment.log.parent.mkdir(exist_ok=True)
     command = [
-        environment.python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off",
-        "--retries", "2", "-c", "constraints.txt", "-e", ".[dev]",
+        environment.python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
+        "--progress-bar", "off", "--retries", "2", "-c", "constraints.txt", "-e", ".[dev]",
     ]  # fmt: skip
     if _same_disk_is_short(environment):
         command.append("--no-cache-dir")
@@ -155,28 +161,33 @@ def follow(lines: Iterable[str], keep: Callable[[str], object], announce: Callab
             announce(f"  unpacking {line.count(',') + 1} packages: a minute or two")
 
 
-CAUSES = (  # the first that matches wins: a full disk also breaks downloads, a dead network also leaves no versions
-    (r"No space left on device|Errno 28|Disk quota exceeded", "The disk is full. Free some room and call `make setup` again."),
+# The first that matches wins: a full disk also breaks downloads, and a dead network also leaves no versions.
+CAUSES = (
+    (
+        r"No space left on device|Errno 28|Disk quota exceeded",
+        "The disk is full. Free some room and call `make setup` again.",
+    ),
     (
         r"CERTIFICATE_VERIFY_FAILED|SSLError",
-        "The package index was reached, but its certificate was not accepted. Behind a company proxy, set PIP_CERT to "
-        "its certificate file.",
+        "The package index was reached, but its certificate was not accepted. Behind a company proxy, set PIP_CERT "
+        "to its certificate file.",
     ),
     (
         r"NewConnectionError|Failed to establish a new connection|Name or service not known|name resolution|"
         r"Network is unreachable|No route to host|Connection refused|ConnectTimeout|ReadTimeout|Read timed out|"
         r"ProxyError|Connection reset|Connection broken|IncompleteRead|RemoteDisconnected",
-        "The package index could not be reached: the network is down, or a proxy is in the way (pip reads HTTPS_PROXY "
-        "and PIP_INDEX_URL). What was downloaded is kept in pip's cache; call `make setup` again when the network is back.",
+        "The package index could not be reached: the network is down, or a proxy is in the way (pip reads "
+        "HTTPS_PROXY and PIP_INDEX_URL). What arrived is kept in pip's cache; call `make setup` again when the "
+        "network is back.",
     ),
     (r"THESE PACKAGES DO NOT MATCH THE HASHES", "A download arrived damaged. Call `make setup` again."),
     (
         r"ResolutionImpossible|No matching distribution found|conflicting dependencies",
-        "The pinned versions of constraints.txt are not to be had for this system and Python. The log's last lines name "
-        "the package; torch has wheels for Linux, and for macOS on ARM.",
+        "The pinned versions of constraints.txt are not to be had for this system and Python. The log's last lines "
+        "name the package; torch has wheels for Linux, and for macOS on ARM.",
     ),
     (r"Permission denied|Errno 13", "A file may not be written. The log's last lines name it."),
-)  # fmt: skip
+)
 
 
 def explain(output: str, log: Path) -> str:
@@ -203,7 +214,10 @@ def main(root: Path = ROOT, free_bytes: Callable[[Path], int] | None = None) -> 
     began = time.monotonic()
     try:
         print(f"Setup: {prepare(environment, free_bytes)}")
-        print(f"  {DOWNLOAD_GB:.0f} GB to download unless pip's cache has them; log: {environment.log}", flush=True)
+        print(
+            f"  {DOWNLOAD_GB:.0f} GB to download unless pip's cache has them; log: {environment.log}",
+            flush=True,
+        )
         install(environment, lambda text: print(text, flush=True))
         check_import(environment)
     except SetupError as error:
@@ -213,7 +227,10 @@ def main(root: Path = ROOT, free_bytes: Callable[[Path], int] | None = None) -> 
         print("\nSetup interrupted. Call `make setup` to start again.", file=sys.stderr)
         return 130
     except OSError as error:
-        print(f"\nSetup failed. {explain(str(error), environment.log) if error.errno == 28 else error}", file=sys.stderr)
+        print(
+            f"\nSetup failed. {explain(str(error), environment.log) if error.errno == 28 else error}",
+            file=sys.stderr,
+        )
         return 1
     environment.complete.touch()
     print(f"Setup done in {(time.monotonic() - began) / 60:.1f} minutes.")
