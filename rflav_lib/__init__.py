@@ -12,4 +12,4 @@ from pathlib import Path
 __version__ = "0.1.0"
 
 ROOT = Path(__file__).resolve().parents[1]
-"""The repository's root: configs, checkpoints and outputs lie below it. Relative paths in configs are relative to it."""
+"""The repository's root: configs, checkpoints and outputs lie below it; relative paths in configs begin here."""
