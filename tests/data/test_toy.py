@@ -1,6 +1,7 @@
 """The toy worlds: deterministic, stationary, fast, and true to their events."""
 
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -217,7 +218,7 @@ def test_facts_are_true() -> None:
     for made in clips(LANDSCAPE, PENDULUM, 10):
         turns = [e for e in made.events if e.kind == "turn"]
         np.testing.assert_allclose(np.diff([e.time for e in turns]), made.facts["period"] / 2, atol=1e-9)
-        assert all(a.value == -b.value for a, b in zip(turns, turns[1:], strict=False))
+        assert all(a.value == -b.value for a, b in pairwise(turns))
     for made in clips(DANCE, None, 10):
         beats = [e.time for e in made.events if e.kind == "beat"]
         np.testing.assert_allclose(np.diff(beats), 60 / made.facts["bpm"], atol=1e-9)

@@ -7,6 +7,7 @@ a trained network.
 """
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,7 +134,7 @@ def sound_model(m: int) -> Discriminant:
     return _fit(features, labels)
 
 
-def _fit_clips():
+def _fit_clips() -> Iterator[tuple[int, int, NDArray[np.uint8], NDArray[np.float32]]]:
     for label in range(len(CLASSES[WORLD])):
         for index in range(FIT_CLIPS):
             clip = make_clip(WORLD, FIT_SEED, index, label=label).clip
