@@ -158,7 +158,7 @@ def follow(lines: Iterable[str], keep: Callable[[str], object], announce: Callab
             if unit == "GB" or float(size) >= BIG_MB:
                 announce(f"  downloading {name} ({size} {unit})")
         elif line.startswith("Installing collected packages:"):
-            announce(f"  unpacking {line.count(',') + 1} packages: a minute or two")
+            announce(f"  unpacking packages: {line.count(',') + 1}")
 
 
 # The first that matches wins: a full disk also breaks downloads, and a dead network also leaves no versions.

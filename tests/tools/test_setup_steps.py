@@ -198,7 +198,7 @@ def test_success_is_marked_last(environment, monkeypatch, fake_run, capsys):
     shown = capsys.readouterr().out
     assert "downloading torch (530.6 MB)" in shown
     assert "einops" not in shown
-    assert "unpacking 3 packages" in shown
+    assert "unpacking packages: 3" in shown
 
 
 def fake_pip_and_run(environment, monkeypatch, lines):
