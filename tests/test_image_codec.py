@@ -7,7 +7,6 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from einops import rearrange
-from golden import assert_within, vectors
 
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.image_codec import (
@@ -29,6 +28,7 @@ from rflav_lib.train_codec import (
     psnr,
     standardised,
 )
+from tests.golden import assert_within, vectors
 
 TOY_VAE = Path(__file__).parents[1] / "checkpoints" / "toy-vae"
 
