@@ -122,15 +122,18 @@ def summarise(readings: Sequence[Reading]) -> dict[str, dict[str, float]]:
 
 
 def measure(
-    pipeline: RFLAVPipeline, clips: int, num_frames: int, steps_per_frame: int, seed: int
+    pipeline: RFLAVPipeline, clips: int, num_frames: int, steps_per_frame: int, seed: int, codecs: bool = True
 ) -> dict[str, list[Reading]]:
-    """Readings of generated clips, real clips, and real clips through the codecs; classes in turn."""
+    """Readings of generated clips, real clips and, with `codecs`, real clips through the codecs; classes in turn."""
     labels = [index % len(CLASSES[WORLD]) for index in range(clips)]
     sets = {
         "generated": generated_clips(pipeline, labels, num_frames, steps_per_frame, seed),
         "real": real_clips(labels, num_frames),
-        "real through codecs": (through_codecs(clip, pipeline) for clip in real_clips(labels, num_frames)),
     }
+    if codecs:
+        sets["real through codecs"] = (
+            through_codecs(clip, pipeline) for clip in real_clips(labels, num_frames)
+        )
     return {
         name: [
             read_clip(clip, label, pipeline)
@@ -170,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--steps-per-frame", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-codecs", action="store_true", help="leave out real clips through the codecs")
     parser.add_argument("--out", type=Path, help="JSON file for figures, intervals and single readings")
     options = parser.parse_args(arguments)
     if options.clips < len(CLASSES[WORLD]):
@@ -180,7 +184,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     pipeline.set_progress_bar_config(disable=True)
-    readings = measure(pipeline, options.clips, options.frames, options.steps_per_frame, options.seed)
+    settings = options.clips, options.frames, options.steps_per_frame, options.seed
+    readings = measure(pipeline, *settings, codecs=not options.no_codecs)
     summaries = {name: summarise(of) for name, of in readings.items()}
     print(f"{options.checkpoint}: {options.clips} clips of {options.frames} frames", end=", ")
     print(f"N = {options.steps_per_frame}, seed {options.seed}; value (95 % interval)\n")
