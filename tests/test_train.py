@@ -22,6 +22,14 @@ def cache_in_tmp(monkeypatch, tmp_path):
     monkeypatch.setattr("rflav_lib.train.ROOT", tmp_path)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a terminal: a shell that starts the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def weights(config):
     return load_file(list_checkpoints(config.output_path / "checkpoints")[-1] / "model.safetensors")
 
@@ -93,6 +101,7 @@ def test_checkpoints_are_pruned_and_the_pipeline_opens(tmp_path):
         torch.testing.assert_close(tensor, stored[name], rtol=1e-2, atol=1e-6)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_leaves_the_last_whole_step(tmp_path):
     config = tiny_config(tmp_path, max_steps=100000, checkpoint_every=100000)
     timer, last = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)), 0
@@ -108,6 +117,7 @@ def test_ctrl_c_leaves_the_last_whole_step(tmp_path):
     assert (config.output_path / "pipeline" / "model_index.json").is_file()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_waits_for_the_end_of_the_block():
     done = False
     with pytest.raises(KeyboardInterrupt), deferred_interrupt():  # noqa: PT012

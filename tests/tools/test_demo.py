@@ -91,7 +91,8 @@ def test_an_unknown_parameter_is_an_error(notebook, tmp_path):
 def test_interrupted_it_leaves_nothing(notebook, tmp_path, number):
     outputs = tmp_path / "outputs"
     script = textwrap.dedent(f"""
-        import sys, pathlib
+        import pathlib, signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
         sys.path.insert(0, {str(Path(demo.__file__).parent)!r})
         import demo
         demo.NOTEBOOK, demo.OUTPUTS = pathlib.Path({str(notebook)!r}), pathlib.Path({str(outputs)!r})
