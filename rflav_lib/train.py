@@ -97,6 +97,9 @@ class TrainRun:
                 f"vae: {ROOT / config.vae} holds no image VAE; python -m rflav_lib.train_codec makes one"
             )
         self.vae = AutoencoderKL.from_pretrained(ROOT / config.vae, use_safetensors=True).eval()
+        self.vae.register_to_config(
+            _name_or_path=config.vae
+        )  # else the pipeline's config tells this machine's path
         self.mel = MelCodec(n_mels=config.n_mels, audio_scale=config.audio_scale, peak=None)
         self.schedule = RollingSchedule(config.window, config.preroll_probability)
         torch.manual_seed(config.seed)

@@ -1,6 +1,7 @@
 """Training: it learns, it resumes exactly, it can be stopped at any moment, and it says what is wrong."""
 
 import itertools
+import json
 import os
 import signal
 import threading
@@ -96,6 +97,10 @@ def test_checkpoints_are_pruned_and_the_pipeline_opens(tmp_path):
     pipeline.set_progress_bar_config(disable=True)
     (clip,) = pipeline(2, y="siren", steps_per_frame=1, generator=torch.Generator().manual_seed(0))
     assert len(clip) == 2
+    assert (
+        json.loads((config.output_path / "pipeline/vae/config.json").read_text())["_name_or_path"]
+        == config.vae
+    )
     stored = states[-1].run.pipeline().transformer.state_dict()
     for name, tensor in pipeline.transformer.state_dict().items():  # stored in bf16
         torch.testing.assert_close(tensor, stored[name], rtol=1e-2, atol=1e-6)
