@@ -127,6 +127,8 @@ def test_joint_attention_is_attention_over_all_tokens_that_may_be_seen():
             expected_audio = audio[:, frame] + audio_gate[:, frame, None] * mixed[:, PATCHES:]
             assert_within(actual[0][:, frame], expected_video, 1e-5)
             assert_within(actual[1][:, frame], expected_audio, 1e-5)
+        assert torch.equal(actual[2], video_condition), "each has its own condition"
+        assert torch.equal(actual[3], audio_condition)
 
 
 def test_average_ignores_time_and_class_and_the_others_do_not():
