@@ -18,13 +18,13 @@ def notebook(path, *sources):
 def test_takes_imports_definitions_and_simple_constants_and_runs_nothing_else(tmp_path):
     path = notebook(
         tmp_path / "n.ipynb",
-        "import math\nfrom typing import Literal\nSCALE = 1 / 4\nKind = Literal['a', 'b']\nseed: int = 3",
+        "import math\nfrom typing import Literal\nSCALE = 1 / 4\nKind = Literal[1, 2]\nseed: int = 3",
         "raise SystemExit('a cell ran')",
         "values = open('missing.txt').read()\nlate = [i for i in range(9)]\nother = unknown + 1",
-        "def scaled(x: float) -> float:\n    return SCALE * math.floor(x)\n\nclass Box:\n    kind: Kind = 'a'",
+        "def scaled(x: float) -> float:\n    return SCALE * math.floor(x)\n\nclass Box:\n    kind: Kind = 1",
     )
     found = definitions(path)
-    assert found.scaled(9.5) == 2.25 and found.Box().kind == "a" and found.seed == 3
+    assert found.scaled(9.5) == 2.25 and found.Box().kind == 1 and found.seed == 3
     assert not hasattr(found, "values") and not hasattr(found, "late") and not hasattr(found, "other")
     assert len(code_cells(path)) == 4
 

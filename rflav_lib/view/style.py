@@ -20,8 +20,8 @@ def use() -> None:
     plt.rcParams.update(
         {
             "figure.figsize": (7, 3),
-            "figure.dpi": 100,
-            "savefig.dpi": 100,
+            "figure.dpi": 90,
+            "savefig.dpi": 90,
             "figure.autolayout": True,
             "axes.prop_cycle": cycler(color=COLOURS) + cycler(linestyle=LINES),
             "axes.spines.top": False,
