@@ -33,7 +33,6 @@ class RollingSampler:
         self.steps_per_frame = check_steps(steps_per_frame)
         self.guidance_scale = guidance_scale
 
-    @torch.no_grad()
     def stream(
         self,
         video_noise: Tensor,
@@ -41,7 +40,7 @@ class RollingSampler:
         generator: torch.Generator | None = None,
         y: Tensor | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield clean frames without end.
+        """Clean frames without end, one after the other.
 
         Args:
             video_noise: the noise the window starts from (b k c h w), k = window.
@@ -49,18 +48,23 @@ class RollingSampler:
             generator: draws the noise of every later frame, on the CPU, video before audio.
             y: labels (b,), or None.
 
-        Yields:
-            One frame: video latent (b c h w) and mel segment (b f m).
+        Returns:
+            An iterator of frames, each a video latent (b c h w) and a mel segment (b f m).
 
         Raises:
             ValueError: noise of another window, or guidance without labels.
         """
-        self._check(video_noise, audio_noise, y)
-        video, audio = video_noise, audio_noise
+        self._check(video_noise, audio_noise, y)  # here, and not only when the first frame is asked for
+        return self._frames(video_noise, audio_noise, generator, y)
+
+    @torch.no_grad()
+    def _frames(
+        self, video: Tensor, audio: Tensor, generator: torch.Generator | None, y: Tensor | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         for t, dt in self.schedule.preroll_steps(self.steps_per_frame):
             video, audio = self._step(video, audio, t, dt, y)
         while True:
-            yield video[:, 0], audio[:, 0]
+            yield video[:, 0].clone(), audio[:, 0].clone()  # a view would keep the whole window alive
             video = torch.cat([video[:, 1:], fresh_noise(video, generator)], dim=1)
             audio = torch.cat([audio[:, 1:], fresh_noise(audio, generator)], dim=1)
             for t, dt in self.schedule.roll_steps(self.steps_per_frame):
@@ -92,6 +96,8 @@ class RollingSampler:
                 )
         if self.guidance_scale != 1 and y is None:
             raise ValueError(f"guidance_scale is {self.guidance_scale}, which needs labels: give y")
+        if len(video) != len(audio):
+            raise ValueError(f"video noise is for {len(video)} clips, audio noise for {len(audio)}")
 
 
 def fresh_noise(window: Tensor, generator: torch.Generator | None) -> Tensor:
