@@ -40,7 +40,7 @@ class Reading:
         asked, seen, heard: label asked for, and read from pixels and from sound; None where nothing was
             recognised.
         offset_ms: median of sound minus picture; None where no event matched.
-        share_close: share of the events seen that have their sound within 100 ms.
+        share_close: share of the events seen that have their sound within 100 ms; NaN where none was seen.
     """
 
     asked: int
@@ -116,7 +116,7 @@ def summarise(readings: Sequence[Reading]) -> dict[str, dict[str, float]]:
             [abs(r.offset_ms) for r in readings if r.offset_ms is not None]
         ),
         "median share of events within 100 ms": median_with_interval(
-            [reading.share_close for reading in readings]
+            [r.share_close for r in readings if not math.isnan(r.share_close)]
         ),
     }
 
