@@ -5,7 +5,7 @@ BIN := .venv/bin/python
 READY := .venv/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab train notebooks test check format bench clean distclean
+.PHONY: help setup demo lab html train notebooks test check format bench clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -21,6 +21,9 @@ demo: $(READY)  ## a 20-second clip with sound and its report, in outputs/
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	@$(BIN) -m jupyterlab notebooks/00_quickstart.ipynb
+
+html: $(READY)  ## all notebooks as a static site that opens offline: outputs/html/index.html
+	@$(BIN) tools/html_site.py
 
 train: $(READY)  ## train the bundled model again: about an hour on 2 cores; Ctrl-C keeps a checkpoint
 	@mkdir -p outputs

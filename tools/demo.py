@@ -8,7 +8,6 @@ what was there before.
 """
 
 import argparse
-import html.parser
 import json
 import os
 import shutil
@@ -22,15 +21,13 @@ from typing import Any
 import nbformat
 import papermill
 import yaml
-from nbconvert import HTMLExporter
-from nbformat import NotebookNode
 from notebook_environment import KERNEL_ENVIRONMENT
+from offline_pages import offline_page
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "00_quickstart.ipynb"
 OUTPUTS = ROOT / "outputs"
 DEMO = {"seconds": 20.0}  # longer than what the committed notebook stores
-WIDGET = "application/vnd.jupyter.widget-view+json"
 PRODUCED = ("quickstart.mp4", "quickstart.json", "quickstart.ipynb", "quickstart.html")
 
 
@@ -67,56 +64,13 @@ def write_report(executed: Path, folder: Path) -> Path:
         DemoError: the page would still fetch something.
     """
     notebook = nbformat.read(executed, as_version=4)
-    still_life(notebook)
-    exporter = HTMLExporter(
-        template_name="offline_report",
-        extra_template_basedirs=[str(Path(__file__).parent)],
-        embed_images=True,
-    )
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": "RFLAV Lab: quickstart"}})
-    if fetched := external_references(page):
-        raise DemoError(f"the report would fetch {', '.join(fetched)}")
+    try:
+        page = offline_page(notebook, "RFLAV Lab: quickstart")
+    except ValueError as error:
+        raise DemoError(str(error)) from error
     report = folder / "quickstart.html"
     report.write_text(page, encoding="utf-8")
     return report
-
-
-def still_life(notebook: NotebookNode) -> None:
-    """Replace widgets, which need a kernel, by a line that says where they live; drop run settings of this machine."""
-    notebook.metadata.pop("widgets", None)
-    notebook.cells = [
-        cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", ())
-    ]
-    for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            if WIDGET in output.get("data", {}):
-                output["data"] = {
-                    "text/markdown": "*Controls to play with: open this notebook with `make lab`.*"
-                }
-
-
-class _References(html.parser.HTMLParser):
-    """Collects what a browser would load by itself; links that a reader may follow are none of it."""
-
-    LOADING = {"script", "link", "img", "video", "audio", "source", "iframe", "object", "embed"}
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the addresses that `tag` loads."""
-        if tag in self.LOADING:
-            for name, value in attrs:
-                if name in ("src", "href", "data", "poster") and not (value or "").startswith(("data:", "#")):
-                    self.found.append(value or "")
-
-
-def external_references(page: str) -> list[str]:
-    """Addresses that a browser would fetch while it shows the page."""
-    parser = _References()
-    parser.feed(page)
-    return parser.found
 
 
 def move_into_place(folder: Path, outputs: Path) -> None:

@@ -12,6 +12,7 @@ import demo
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from offline_pages import external_references
 
 PARAMETERS = 'output_dir: str = ""\nseconds: float = 20.0\nbreak_at: str = ""'
 WORK = """
@@ -60,7 +61,7 @@ def test_leaves_clip_report_and_facts(notebook, tmp_path):
     assert "data:video/mp4;base64,AAAA" in page
     assert "make lab" in page, "widgets are replaced by a hint"
     assert str(tmp_path) not in page, "the temporary folder is nobody's business"
-    assert demo.external_references(page) == []
+    assert external_references(page) == []
     for fact in (str(outputs / "quickstart.mp4"), "generate    8.0 s", "2.5 times as fast"):
         assert fact in told
 
@@ -111,19 +112,3 @@ def test_interrupted_it_leaves_nothing(notebook, tmp_path, number):
     assert process.returncode == 130, told
     assert "interrupted" in told
     assert list(outputs.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("page", "fetched"),
-    [
-        ('<script src="https://cdn.example/x.js"></script>', ["https://cdn.example/x.js"]),
-        ('<img src="picture.png"><video poster="x.png"></video>', ["picture.png", "x.png"]),
-        ('<link rel="stylesheet" href="//fonts.example/a.css">', ["//fonts.example/a.css"]),
-        (
-            '<a href="https://example.org">read on</a><img src="data:image/png;base64,AA"><video><source></video>',
-            [],
-        ),
-    ],
-)
-def test_external_references(page, fetched):
-    assert demo.external_references(page) == fetched
