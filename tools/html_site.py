@@ -60,7 +60,9 @@ class Page:
 
     def line(self, name: str) -> str:
         """The paragraph `**Name.** ...` of the first cell, as HTML; empty if there is none."""
-        found = re.search(rf"\*\*{name}\.\*\* (.*)", self.notebook.cells[0].source)
+        found = re.search(
+            rf"\*\*{name}\.\*\* (.*?)(?=\n\n|\n\*\*|\Z)", self.notebook.cells[0].source, re.DOTALL
+        )
         return markdown_to_html(found[1]) if found else ""
 
 

@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_markdown_cell, new_notebook
 from offline_pages import external_references
 
-HEAD = "# 00 · First\n\n**Goal.** See $x$.\n**Cost.** About a minute and 1 GB.\n\n"
+HEAD = "# 00 · First\n\n**Goal.** See $x$,\nand more.\n**Cost.** About a minute and 1 GB.\n\n"
 
 
 @pytest.fixture
@@ -63,7 +63,13 @@ def test_notebooks_solutions_and_sources_are_linked(root, tmp_path):
     )
     assert 'href="../00_first.html"' in (index.parent / "solutions" / "00_first_solutions.html").read_text()
     text = index.read_text()
-    assert "00 · First" in text and "About a minute" in text and "<math" in text and ">solutions</a>" in text
+    assert (
+        "00 · First" in text
+        and "and more." in text
+        and "About a minute" in text
+        and "<math" in text
+        and ">solutions</a>" in text
+    )
 
 
 @pytest.mark.parametrize("link", ["../lib/gone.py", "01_gone.ipynb", "../../outside.txt"])
