@@ -1,12 +1,29 @@
-"""The rolling sampler: endless generation from a window that clears while it moves (paper Sec. 3.3, Fig. 4)."""
+"""The rolling sampler: endless generation from a window that clears while it moves (paper Sec. 3.3, Fig. 4).
 
+Besides joint generation it makes one modality for the other (Table 3). There the given frames are noised to the
+times of the window with noise that stays the same, and every step also goes down the gradient of
+
+    L = mean over frames and elements of (clean - noise - velocity of the given modality)^2
+
+that is, the made modality moves to where the network predicts the given one best. The released code does that
+with four slips, mended here: audio-to-video mixed with new noise at every step but aimed at the old; past the
+clip's end noise was taken for clean frames (there, both modalities are generated now, and only given frames
+guide); the strength depended on the batch (the mean is taken for each sample now); and clips shorter than the
+window failed.
+"""
+
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from rflav_lib.flow import VelocityModel, expand_time
+from rflav_lib.flow import VelocityModel, expand_time, interpolate
 from rflav_lib.schedule import RollingSchedule, check_steps
+
+VIDEO, AUDIO = 0, 1
+Guidance = float | tuple[float, float]
+Frames = Iterator[tuple[Tensor, Tensor]]
 
 
 class RollingSampler:
@@ -18,7 +35,8 @@ class RollingSampler:
         steps_per_frame: Euler steps between two emitted frames (paper: N). A frame takes T N steps from noise
             to clean, so the paper's 20, 100 and 200 steps are N = 2, 10 and 20 at a window of T = 10. M frames
             cost T N + (M - 1) N calls of the model.
-        guidance_scale: s of classifier-free guidance, null + s (label - null) for both modalities; 1 is off.
+        guidance_scale: s of classifier-free guidance, null + s (label - null); one number, or one for video and
+            one for audio. 1 is off.
     """
 
     def __init__(
@@ -26,12 +44,13 @@ class RollingSampler:
         model: VelocityModel,
         schedule: RollingSchedule,
         steps_per_frame: int = 2,
-        guidance_scale: float = 1.0,
+        guidance_scale: Guidance = 1.0,
     ) -> None:
         self.model = model
         self.schedule = schedule
         self.steps_per_frame = check_steps(steps_per_frame)
         self.guidance_scale = guidance_scale
+        self._scales = check_guidance(guidance_scale)
 
     def stream(
         self,
@@ -39,7 +58,7 @@ class RollingSampler:
         audio_noise: Tensor,
         generator: torch.Generator | None = None,
         y: Tensor | None = None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Frames:
         """Clean frames without end, one after the other.
 
         Args:
@@ -57,26 +76,128 @@ class RollingSampler:
         self._check(video_noise, audio_noise, y)  # here, and not only when the first frame is asked for
         return self._frames(video_noise, audio_noise, generator, y)
 
+    def audio_to_video(
+        self,
+        audio: Tensor,
+        video_noise: Tensor,
+        scale: float = 1000.0,
+        generator: torch.Generator | None = None,
+        y: Tensor | None = None,
+        audio_noise: Tensor | None = None,
+    ) -> Frames:
+        """Video for a given sound (Table 3, A2V).
+
+        Args:
+            audio: clean mel segments (b l f m), any number l of frames.
+            video_noise: the noise the video's window starts from (b k c h w), k = window.
+            scale: strength of the guidance by the given frames; 0 only shows them to the network.
+            generator: draws all later noise, on the CPU.
+            y: labels (b,), or None.
+            audio_noise: the fixed noise that the sound is mixed with, (b max(l, k) f m); drawn if None.
+
+        Returns:
+            An iterator of l frames, each the made video latent (b c h w) and the given segment (b f m).
+
+        Raises:
+            ValueError: shapes that do not fit, no frame, or guidance without labels.
+        """
+        noise = _fixed_noise(audio, audio_noise, self.schedule.window, generator, "audio")
+        self._check(video_noise, noise[:, : self.schedule.window], y)
+        return self._conditional_frames(AUDIO, audio, noise, video_noise, scale, generator, y)
+
+    def video_to_audio(
+        self,
+        video: Tensor,
+        audio_noise: Tensor,
+        scale: float = 1000.0,
+        generator: torch.Generator | None = None,
+        y: Tensor | None = None,
+        video_noise: Tensor | None = None,
+    ) -> Frames:
+        """Sound for a given video (Table 3, V2A): as `audio_to_video`, with video latents (b l c h w) given."""
+        noise = _fixed_noise(video, video_noise, self.schedule.window, generator, "video")
+        self._check(noise[:, : self.schedule.window], audio_noise, y)
+        return self._conditional_frames(VIDEO, video, noise, audio_noise, scale, generator, y)
+
     @torch.no_grad()
     def _frames(
         self, video: Tensor, audio: Tensor, generator: torch.Generator | None, y: Tensor | None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        for t, dt in self.schedule.preroll_steps(self.steps_per_frame):
-            video, audio = self._step(video, audio, t, dt, y)
+    ) -> Frames:
+        video, audio = self.preroll(video, audio, y)
         while True:
             yield video[:, 0].clone(), audio[:, 0].clone()  # a view would keep the whole window alive
-            video = torch.cat([video[:, 1:], fresh_noise(video, generator)], dim=1)
-            audio = torch.cat([audio[:, 1:], fresh_noise(audio, generator)], dim=1)
-            for t, dt in self.schedule.roll_steps(self.steps_per_frame):
-                video, audio = self._step(video, audio, t, dt, y)
+            video, audio = self.roll(video, audio, generator, y)
+
+    @torch.no_grad()
+    def preroll(self, video: Tensor, audio: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """From pure noise (b k c h w), (b k f m) to a window whose first frame is clean: T N steps."""
+        for t, dt in self.schedule.preroll_steps(self.steps_per_frame):
+            video, audio = self._step(video, audio, t, dt, y)
+        return video, audio
+
+    @torch.no_grad()
+    def roll(
+        self, video: Tensor, audio: Tensor, generator: torch.Generator | None = None, y: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Drop the clean first frame, append noise, and clear the next one: N steps."""
+        video, audio = append_noise(video, generator), append_noise(audio, generator)
+        for t, dt in self.schedule.roll_steps(self.steps_per_frame):
+            video, audio = self._step(video, audio, t, dt, y)
+        return video, audio
+
+    @torch.no_grad()
+    def _conditional_frames(
+        self, which: int, clip: Tensor, noise: Tensor, made: Tensor, scale: float,
+        generator: torch.Generator | None, y: Tensor | None,
+    ) -> Frames:  # fmt: skip
+        """Frames with modality `which` given: `clip` (b l ...), its fixed `noise` (b max(l, k) ...)."""
+        window, length = self.schedule.window, clip.shape[1]
+        given = noise[:, :window]
+        for frame in range(length):
+            steps = self.schedule.preroll_steps if frame == 0 else self.schedule.roll_steps
+            if frame:
+                made = append_noise(made, generator)
+                entering = noise[:, frame + window - 1 : frame + window]  # empty past the clip's end
+                known = entering.shape[1]
+                given = torch.cat([given[:, 1:], entering], 1) if known else append_noise(given, generator)
+            ahead = slice(frame, min(frame + window, length))
+            for t, dt in steps(self.steps_per_frame):
+                made, given = self._conditional_step(
+                    which, clip[:, ahead], noise[:, ahead], made, given, t, dt, scale, y
+                )
+            pair = made[:, 0].clone(), clip[:, frame].clone()
+            yield pair if which == AUDIO else pair[::-1]
+
+    def _conditional_step(
+        self, which: int, clean: Tensor, noise: Tensor, made: Tensor, given: Tensor,
+        t: Tensor, dt: Tensor, scale: float, y: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """One Euler step of both modalities; `clean` and its `noise` (b j ...) are the given frames in the window."""
+        known = clean.shape[1]
+        t, dt = (times.to(made.device).expand(len(made), -1) for times in (t, dt))
+        given = torch.cat([interpolate(clean, noise, t[:, :known]), given[:, known:]], dim=1)
+        with torch.set_grad_enabled(scale != 0):
+            made = made.detach().requires_grad_(scale != 0)
+            pair = (made, given) if which == AUDIO else (given, made)
+            velocities = self.velocity(*pair, t, y)
+            made_velocity, given_velocity = velocities if which == AUDIO else velocities[::-1]
+            if scale:
+                error = (clean - noise - given_velocity[:, :known]).square().sum()
+                # a mean over the frames of the window, whether or not all are given: a frame guides as
+                # strongly in the last windows of a clip as in the first
+                (gradient,) = torch.autograd.grad(error / (given_velocity[0].numel()), made)
+                unfinished = expand_time((t + dt < 1 - 1e-6).to(made.dtype), made)
+                made_velocity = made_velocity - scale * unfinished * gradient
+        made = made.detach() + expand_time(dt, made) * made_velocity.detach()
+        return made, given + expand_time(dt, given) * given_velocity.detach()
 
     def velocity(self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The model's velocity, guided when the scale is not 1. `t` is (b k)."""
+        """The model's velocity, guided where a scale is not 1. `t` is (b k)."""
         labelled = self.model(video, audio, t, y)
-        if self.guidance_scale == 1:
+        if self._scales == (1, 1):
             return labelled
         null = self.model(video, audio, t, None)
-        return tuple(n + self.guidance_scale * (label - n) for n, label in zip(null, labelled, strict=True))
+        return tuple(n + s * (label - n) for n, label, s in zip(null, labelled, self._scales, strict=True))
 
     def _step(
         self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None
@@ -94,7 +215,7 @@ class RollingSampler:
                 raise ValueError(
                     f"{name} noise has {noise.shape[1]} frames, but the window is {self.schedule.window}"
                 )
-        if self.guidance_scale != 1 and y is None:
+        if self._scales != (1, 1) and y is None:
             raise ValueError(f"guidance_scale is {self.guidance_scale}, which needs labels: give y")
         if len(video) != len(audio):
             raise ValueError(f"video noise is for {len(video)} clips, audio noise for {len(audio)}")
@@ -104,3 +225,36 @@ def fresh_noise(window: Tensor, generator: torch.Generator | None) -> Tensor:
     """Noise for one more frame of `window`: (b k ...) -> (b 1 ...), drawn on the CPU: the same on every device."""
     shape = (window.shape[0], *window.shape[2:])
     return torch.randn(shape, generator=generator).to(window)[:, None]
+
+
+def append_noise(window: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Shift (b k ...) by one frame: the first leaves, noise enters at the end."""
+    return torch.cat([window[:, 1:], fresh_noise(window, generator)], dim=1)
+
+
+def check_guidance(scale: Guidance) -> tuple[float, float]:
+    """The scale of each modality, (video, audio).
+
+    Raises:
+        ValueError: neither a finite number nor two of them.
+    """
+    both = tuple(scale) if isinstance(scale, tuple | list) else (scale, scale)
+    if len(both) != 2 or not all(isinstance(s, int | float) and math.isfinite(s) for s in both):
+        raise ValueError(
+            f"guidance_scale must be a number, or one for video and one for audio, not {scale!r}"
+        )
+    return both
+
+
+def _fixed_noise(
+    clip: Tensor, noise: Tensor | None, window: int, generator: torch.Generator | None, name: str
+) -> Tensor:
+    """Noise for a given clip (b l ...), and for the rest of the window if the clip is shorter."""
+    if clip.ndim < 3 or not clip.shape[1]:
+        raise ValueError(f"{name} must be a batch of at least one frame, got shape {tuple(clip.shape)}")
+    shape = (len(clip), max(clip.shape[1], window), *clip.shape[2:])
+    if noise is None:
+        return torch.randn(shape, generator=generator).to(clip)
+    if tuple(noise.shape) != shape:
+        raise ValueError(f"{name} noise must have shape {shape}, got {tuple(noise.shape)}")
+    return noise
