@@ -1,7 +1,8 @@
 """Log-mel -> waveform. `GriffinLim` needs no weights: it searches a waveform whose spectrogram fits.
 
 Every vocoder here is a diffusers component called as `vocoder(log_mel (b m frames)) -> waveform (b s)`, with
-`s = frames * hop_length`, so a pipeline does not care which one it holds.
+`s = frames * hop_length`, so a pipeline does not care which one it holds. `vocoder.stream(batch)` does the same for
+frames that come in pieces.
 """
 
 from typing import Self
@@ -13,6 +14,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from rflav_lib.mel import Float32Module, MelCodec, check_finite_float, check_stft_settings, mel_filter_bank
+from rflav_lib.vocoder_stream import GriffinLimStream
 
 LOUDEST_LOG_MEL = 20.0  # far above full scale (about 6); beyond it lies a model that has diverged
 
@@ -75,6 +77,25 @@ class GriffinLim(Float32Module, ConfigMixin):
         Raises:
             TypeError: not floating point. ValueError: wrong shape, NaN, or values no sound has.
         """
+        return self._find_waveform(self.linear_magnitude(log_mel))
+
+    def stream(self, batch: int = 1) -> GriffinLimStream:
+        """A stream that takes log-mel in pieces and gives sound in pieces, without end."""
+        return GriffinLimStream(self, batch)
+
+    @torch.no_grad()
+    def linear_magnitude(self, log_mel: Tensor) -> Tensor:
+        """Natural log-mel (b m frames) -> linear magnitudes (b bins frames), each frame on its own.
+
+        Raises:
+            TypeError: not floating point. ValueError: wrong shape, NaN, or values no sound has.
+        """
+        self.check(log_mel)
+        with torch.autocast(self.window.device.type, enabled=False):
+            return self._unmix(log_mel.float().to(self.window.device).exp())
+
+    def check(self, log_mel: Tensor) -> None:
+        """Raise what `forward` raises for an input that is no log-mel (b m frames) of this vocoder."""
         if log_mel.ndim != 3 or log_mel.shape[1] != self.config.n_mels or 0 in log_mel.shape:
             raise ValueError(
                 f"log_mel must have shape (b m frames) with m={self.config.n_mels} and nothing empty, "
@@ -86,10 +107,30 @@ class GriffinLim(Float32Module, ConfigMixin):
                 f"log_mel reaches {log_mel.max():.1f}, no sound does: "
                 "pass natural logarithms, as MelCodec.decode gives"
             )
-        with torch.autocast(self.window.device.type, enabled=False):
-            return self._find_waveform(self._linear_magnitude(log_mel.float().to(self.window.device).exp()))
 
-    def _linear_magnitude(self, mel: Tensor) -> Tensor:
+    @torch.no_grad()
+    def find_phases(self, magnitude: Tensor, rounds: int, past: Tensor | None = None) -> Tensor:
+        """Griffin-Lim on magnitudes (b bins frames): (b (frames-1)*hop) samples, frame i centred at i * hop.
+
+        torchaudio's cannot be told what is known already. Here the samples `past` (b s), which lie at the
+        beginning, are put back in every round, so the phases after them go on from them.
+        """
+        cfg, length = self.config, (magnitude.shape[-1] - 1) * self.config.hop_length
+        setting = {"n_fft": cfg.n_fft, "hop_length": cfg.hop_length, "win_length": cfg.win_length}
+        momentum = cfg.momentum / (1 + cfg.momentum)  # as torchaudio counts it
+        with torch.autocast(self.window.device.type, enabled=False):
+            spectrum, before = magnitude.to(torch.complex64), None
+            for _ in range(rounds):
+                sound = torch.istft(spectrum, **setting, window=self.window, length=length)
+                if past is not None:
+                    sound = torch.cat([past, sound[:, past.shape[1] :]], dim=1)
+                rebuilt = torch.stft(sound, **setting, window=self.window, return_complex=True)
+                moved = rebuilt if before is None else rebuilt - momentum * before
+                spectrum = magnitude * moved / moved.abs().clamp(min=1e-16)
+                before = rebuilt
+            return torch.istft(spectrum, **setting, window=self.window, length=length)
+
+    def _unmix(self, mel: Tensor) -> Tensor:
         """Mel magnitude (b m frames) -> a non-negative spectrum (b bins frames) with these mel values.
 
         Multiplicative updates for the Kullback-Leibler divergence (Lee and Seung, 1999), from the smoothest

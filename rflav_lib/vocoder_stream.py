@@ -1,0 +1,121 @@
+"""Griffin-Lim without end: sound in pieces that join without a click, from mel frames that come in pieces."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from rflav_lib.vocoder import GriffinLim
+
+BLOCK = 40  # mel frames that one search settles
+CONTEXT = 8  # frames on each side that take part: a window of 2048 samples reaches over 6.4 of 160
+FADE = 320  # samples over which the estimate of one block passes into that of the next
+ROUNDS = 48  # of phase search for a block; fewer than for a whole clip, as much of a block's edge is known
+
+
+class GriffinLimStream:
+    """Turns log-mel frames into a waveform while they arrive.
+
+    Phases are searched block by block. A block sees `CONTEXT` frames of the past, whose samples stay as they
+    were handed out through every round, so the phases it finds go on from them; and `CONTEXT` frames of the
+    future, whose estimate fades into that of the next block. How the frames are cut into pushes does not
+    matter: blocks are counted in frames.
+
+    Args:
+        vocoder: the settings, the filter bank and the unmixing of mel bins.
+        batch: sounds at once.
+    """
+
+    def __init__(self, vocoder: "GriffinLim", batch: int = 1) -> None:
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1, not {batch}")
+        self.vocoder, self.batch = vocoder, batch
+        self._hop = vocoder.config.hop_length
+        device = vocoder.window.device
+        self._waiting = torch.zeros(batch, vocoder.config.n_mels, 0, device=device)  # log-mel not yet settled
+        self._context: Tensor | None = None  # magnitudes of the last settled frames (b bins frames)
+        self._past: Tensor | None = None  # their samples, as handed out
+        self._tail: Tensor | None = None  # the last block's estimate of what follows them
+
+    @property
+    def delay(self) -> int:
+        """Mel frames that may be kept back at most."""
+        return BLOCK + CONTEXT - 1
+
+    def push(self, log_mel: Tensor) -> Tensor:
+        """Natural log-mel (b m frames) -> the samples that are settled by it (b s); s may be 0.
+
+        Raises:
+            ValueError: another batch or number of mel bins, NaN, or values no sound has.
+        """
+        self.vocoder.check(log_mel)
+        if len(log_mel) != self.batch:
+            raise ValueError(f"log_mel is for {len(log_mel)} sounds, this stream for {self.batch}")
+        self._waiting = torch.cat([self._waiting, log_mel.float().to(self._waiting.device)], dim=-1)
+        pieces = [self._waiting.new_zeros(self.batch, 0)]
+        while self._waiting.shape[-1] >= BLOCK + CONTEXT:
+            pieces.append(self._settle(BLOCK, self._waiting[..., : BLOCK + CONTEXT]))
+        return torch.cat(pieces, dim=-1)
+
+    def flush(self) -> Tensor:
+        """The rest (b s); then the stream is as new. All pieces together have hop_length samples a frame."""
+        count = self._waiting.shape[-1]
+        rest = (
+            self._settle(count, self._waiting, last=True) if count else self._waiting.new_zeros(self.batch, 0)
+        )
+        self.__init__(self.vocoder, self.batch)
+        return rest
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the rest of the sound depends on: tensors and plain numbers."""
+        kept = {"waiting": self._waiting, "context": self._context, "past": self._past, "tail": self._tail}
+        return {name: None if tensor is None else tensor.clone() for name, tensor in kept.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another stream stood; the samples that follow are the same to the last bit."""
+        theirs, ours = state["waiting"].shape[:2], self._waiting.shape[:2]
+        if theirs != ours:
+            raise ValueError(
+                f"this state is of a stream of {tuple(theirs)} (sounds, mel bins), not {tuple(ours)}"
+            )
+        self._waiting, self._context, self._past, self._tail = (
+            None if state[name] is None else state[name].to(self._waiting.device)
+            for name in ("waiting", "context", "past", "tail")
+        )
+
+    def _settle(self, count: int, log_mel: Tensor, last: bool = False) -> Tensor:
+        """Find the samples of the first `count` frames of `log_mel`, which goes on into the future.
+
+        torch centres frame i at sample i * hop, the codec at (i + 1/2) * hop: so in torch's count the sound
+        begins half a hop before zero, and ends half a hop early.
+        """
+        hop = self._hop
+        spectra = self.vocoder.linear_magnitude(log_mel)
+        # past both ends of the sound, frames are mirrored, as the codec's padding does with samples
+        context = _mirror(spectra) if self._context is None else self._context
+        after = [_mirror(torch.cat([context, spectra], dim=-1).flip(-1)).flip(-1)] if last else []
+        spectra = torch.cat([context, spectra, *after], dim=-1)
+        start, end = CONTEXT * hop, (CONTEXT + count) * hop
+        estimate = self.vocoder.find_phases(spectra, ROUNDS, self._past)
+        if self._past is None:
+            start -= hop // 2
+        else:
+            fade = torch.linspace(0, 1, FADE + 2, device=estimate.device)[1:-1]
+            overlap = self._tail * (1 - fade) + estimate[:, start : start + FADE] * fade
+            estimate = torch.cat([estimate[:, :start], overlap, estimate[:, start + FADE :]], dim=-1)
+        if last:
+            return estimate[:, start : end - hop // 2]
+        # copies: a view would keep all of the block alive
+        self._context = spectra[..., count : count + CONTEXT].clone()
+        self._past = estimate[:, end - CONTEXT * hop : end].clone()
+        self._tail = estimate[:, end : end + FADE].clone()
+        self._waiting = self._waiting[..., count:].clone()
+        return estimate[:, start:end]
+
+
+def _mirror(spectra: Tensor) -> Tensor:
+    """The `CONTEXT` frames before the first (b bins frames): ... 2 1 0 | 0 1 2, on and on where there are too few."""
+    frames = spectra.shape[-1]
+    place = torch.arange(-CONTEXT, 0, device=spectra.device) % (2 * frames)
+    return spectra[..., torch.where(place < frames, place, 2 * frames - 1 - place)]
