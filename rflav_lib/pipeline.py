@@ -6,22 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from einops import rearrange
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from rflav_lib.clip_stream import ClipStream
+from rflav_lib.conditions import Sound, Video, given_sound, given_video
 from rflav_lib.files import whole
-from rflav_lib.image_codec import decode_latents
+from rflav_lib.image_codec import decode_latents, encode_frames, reduction
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
-from rflav_lib.sampler import RollingSampler
+from rflav_lib.sampler import Guidance, RollingSampler
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.transformer import RFLAVTransformer
 from rflav_lib.vocoder import GriffinLim
 
 Label = int | str
+CONDITION_SCALE = 1000.0
+"""Of audio-to-video and video-to-audio, for the mean over a window's frames and elements (Table 3)."""
 
 
 class RFLAVPipeline(DiffusionPipeline):
@@ -79,30 +84,47 @@ class RFLAVPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        num_frames: int,
+        num_frames: int | None = None,
         steps_per_frame: int = 2,
         y: Label | Sequence[Label] | None = None,
-        guidance_scale: float = 1.0,
+        guidance_scale: Guidance = 1.0,
         generator: torch.Generator | None = None,
+        audio: Sound | None = None,
+        video: Video | None = None,
         num_clips: int | None = None,
+        condition_scale: float = CONDITION_SCALE,
     ) -> list[Clip]:
-        """Generate clips with sound.
+        """Generate clips with sound; or a video for a given sound, or a sound for a given video.
 
         Args:
-            num_frames: frames of each clip; any number, the window rolls as far as needed.
+            num_frames: frames of each clip; any number, the window rolls as far as needed. With `audio` or
+                `video` it may be left out, and all of what is given is used.
             steps_per_frame: the paper's N; more is finer and slower.
             y: class, by number or name, or a list with one for each clip; None for no class.
-            guidance_scale: classifier-free guidance; 1 is off.
+            guidance_scale: classifier-free guidance, one number or (video, audio); 1 is off.
             generator: CPU generator of all noise: the same seed gives the same clip on every device.
+            audio: make a video for this sound: a mono waveform (s,) at the model's rate, a `Clip`, or a path.
+            video: make sound for this video: frames uint8 (k h w 3) of the model's size, a `Clip`, or a path,
+                whose frames are letterboxed.
             num_clips: how many clips; by default one for each label, or one.
+            condition_scale: how strongly `audio` or `video` guides; 0 only shows it to the model.
 
         Returns:
-            One `Clip` for each label.
+            One `Clip` for each label. What was given comes back as it was given, not through a codec.
 
         Raises:
-            ValueError: a bad number, an unknown class, or a class for a model without.
+            ValueError: a bad number, an unknown class, a class for a model without, both `audio` and `video`,
+                or one that cannot be used. MediaError: a file that cannot be read.
         """
-        if not isinstance(num_frames, int) or num_frames < 1:
+        if audio is not None and video is not None:
+            raise ValueError("audio and video are both given: there is nothing left to generate")
+        sound = None if audio is None else given_sound(audio, self.mel)
+        pictures = None if video is None else given_video(video, self.frame_size, self.mel)
+        if sound is not None:
+            num_frames = _frames_of(len(sound) // self.samples_per_frame, num_frames)
+        elif pictures is not None:
+            num_frames = _frames_of(len(pictures), num_frames)
+        if isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 1:
             raise ValueError(f"num_frames must be a whole number, at least 1, not {num_frames!r}")
         labels = self.label_numbers(y, num_clips)
         sampler = RollingSampler(
@@ -114,9 +136,41 @@ class RFLAVPipeline(DiffusionPipeline):
         video_noise, audio_noise = self.initial_noise(
             num_clips or (1 if labels is None else len(labels)), generator
         )
-        frames = sampler.stream(video_noise, audio_noise, generator, labels)
+        batch, settings = len(video_noise), (condition_scale, generator, labels)
+        if sound is not None:
+            sound = sound[: num_frames * self.samples_per_frame]
+            clean = self.mel.encode(torch.from_numpy(sound)).to(audio_noise)
+            frames = sampler.audio_to_video(clean.expand(batch, -1, -1, -1), video_noise, *settings)
+        elif pictures is not None:
+            pictures = pictures[:num_frames]
+            clean = encode_frames(self.vae, pictures)[None].to(video_noise)
+            frames = sampler.video_to_audio(clean.expand(batch, -1, -1, -1, -1), audio_noise, *settings)
+        else:
+            frames = sampler.stream(video_noise, audio_noise, generator, labels)
         latents, segments = zip(*(next(frames) for _ in self.progress_bar(range(num_frames))), strict=True)
-        return self.decode(torch.stack(latents, dim=1), torch.stack(segments, dim=1))
+        return self.decode(torch.stack(latents, dim=1), torch.stack(segments, dim=1), pictures, sound)
+
+    def stream(
+        self,
+        steps_per_frame: int = 2,
+        chunk_frames: int = 10,
+        y: Label | None = None,
+        guidance_scale: Guidance = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> ClipStream:
+        """Generate without end: an iterator of clips of `chunk_frames` frames that join without a seam.
+
+            stream = pipe.stream(y="rain")
+            for clip in stream:
+                play(clip)
+                stream.y = "siren"      # whenever you like
+
+        Raises:
+            ValueError: as calling the pipeline does.
+        """
+        schedule = RollingSchedule(self.transformer.config.window)
+        sampler = RollingSampler(self.transformer.eval(), schedule, steps_per_frame, guidance_scale)
+        return ClipStream(self, sampler, chunk_frames, y, generator)
 
     def initial_noise(self, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Noise of a first window, video (b k c h w) drawn before audio (b k f m), on the model's device."""
@@ -126,16 +180,39 @@ class RFLAVPipeline(DiffusionPipeline):
         video, audio = (torch.randn(shape, generator=generator) for shape in (video_shape, audio_shape))
         return video.to(self.transformer.device), audio.to(self.transformer.device)
 
-    def decode(self, video: Tensor, audio: Tensor) -> list[Clip]:
-        """Clean latents (b k c h w) and mel segments (b k f m) -> a `Clip` for each of the batch."""
-        waveforms = self.vocoder(self.mel.decode(audio)).float().cpu()
-        frames = decode_latents(self.vae, rearrange(video, "b k c h w -> (b k) c h w"))
-        frames = rearrange(frames.cpu(), "(b k) h w c -> b k h w c", b=len(video))
+    @property
+    def frame_size(self) -> int:
+        """Pixels of a frame's side."""
+        return self.transformer.config.latent_size * reduction(self.vae)
+
+    @property
+    def samples_per_frame(self) -> int:
+        """Sound samples of a video frame."""
+        return self.mel.frames_per_segment * self.mel.config.hop_length
+
+    def decode(
+        self,
+        video: Tensor,
+        audio: Tensor,
+        pictures: np.ndarray | None = None,
+        sound: np.ndarray | None = None,
+    ) -> list[Clip]:
+        """Clean latents (b k c h w) and mel segments (b k f m) -> a `Clip` for each of the batch.
+
+        `pictures` uint8 (k h w 3) or `sound` float32 (s,), where given, take the place of what would be decoded.
+        """
         rates = self.mel.config.frame_rate, self.mel.config.sample_rate
-        return [
-            Clip(pictures.numpy(), sound.numpy(), *rates)
-            for pictures, sound in zip(frames, waveforms, strict=True)
-        ]
+        frames = self.decode_video(video) if pictures is None else [pictures] * len(video)
+        if sound is None:
+            waveforms = self.vocoder(self.mel.decode(audio)).float().cpu().numpy()
+        else:
+            waveforms = [sound] * len(video)
+        return [Clip(*pair, *rates) for pair in zip(frames, waveforms, strict=True)]
+
+    def decode_video(self, video: Tensor) -> np.ndarray:
+        """Clean latents (b k c h w) -> frames uint8 (b k h w 3)."""
+        frames = decode_latents(self.vae, rearrange(video, "b k c h w -> (b k) c h w"))
+        return rearrange(frames.cpu(), "(b k) h w c -> b k h w c", b=len(video)).numpy()
 
     def label_numbers(self, y: Label | Sequence[Label] | None, num_clips: int | None = None) -> Tensor | None:
         """Class names or numbers -> labels (b,) on the model's device; a single one is repeated for `num_clips`."""
@@ -165,6 +242,13 @@ class RFLAVPipeline(DiffusionPipeline):
                 f"label {label} is out of range: this model has classes 0..{count - 1} ({', '.join(names)})"
             )
         return int(label)
+
+
+def _frames_of(given: int, asked: int | None) -> int:
+    """How many frames to make beside `given` ones."""
+    if isinstance(asked, int) and asked > given:
+        raise ValueError(f"num_frames is {asked}, but what is given lasts {given} frames: leave it out")
+    return given if asked is None else asked
 
 
 def _check_fit(

@@ -209,14 +209,18 @@ class RollingSampler:
         audio = audio + expand_time(dt, audio) * audio_velocity
         return video, audio
 
+    def check_labels(self, y: Tensor | None) -> None:
+        """Raise a ValueError if guidance needs labels and there are none."""
+        if self._scales != (1, 1) and y is None:
+            raise ValueError(f"guidance_scale is {self.guidance_scale}, which needs labels: give y")
+
     def _check(self, video: Tensor, audio: Tensor, y: Tensor | None) -> None:
         for name, noise in (("video", video), ("audio", audio)):
             if noise.shape[1] != self.schedule.window:
                 raise ValueError(
                     f"{name} noise has {noise.shape[1]} frames, but the window is {self.schedule.window}"
                 )
-        if self._scales != (1, 1) and y is None:
-            raise ValueError(f"guidance_scale is {self.guidance_scale}, which needs labels: give y")
+        self.check_labels(y)
         if len(video) != len(audio):
             raise ValueError(f"video noise is for {len(video)} clips, audio noise for {len(audio)}")
 

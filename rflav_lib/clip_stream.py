@@ -1,0 +1,157 @@
+"""Endless generation as clips of equal length that join without a seam, in picture and in sound."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from rflav_lib.media import Clip
+from rflav_lib.sampler import RollingSampler
+
+if TYPE_CHECKING:
+    from rflav_lib.pipeline import Label, RFLAVPipeline
+
+FORMAT = 1  # of the state
+
+
+class ClipStream:
+    """Clips without end: an iterator that can be steered, saved, and gone on with in another process.
+
+    Each clip has `chunk_frames` frames and exactly their sound. The vocoder looks a little ahead, so pictures wait
+    for their sound: the first clip takes a few frames more than the others. Memory does not grow.
+
+    Attributes:
+        steps_per_frame: the paper's N; may be changed while the stream runs.
+        frames_made: frames handed out so far.
+    """
+
+    def __init__(
+        self,
+        pipeline: "RFLAVPipeline",
+        sampler: RollingSampler,
+        chunk_frames: int,
+        y: "Label | None",
+        generator: torch.Generator | None,
+    ) -> None:
+        if isinstance(chunk_frames, bool) or not isinstance(chunk_frames, int) or chunk_frames < 1:
+            raise ValueError(f"chunk_frames must be a whole number, at least 1, not {chunk_frames!r}")
+        self._pipeline, self._sampler, self._chunk_frames = pipeline, sampler, chunk_frames
+        self._generator = generator or torch.Generator().manual_seed(torch.seed() % 2**63)
+        self.y = y
+        self._window: tuple[Tensor, Tensor] | None = (
+            None  # video (1 k c h w), audio (1 k f m), the first clean
+        )
+        self._latents: list[Tensor] = []  # frames whose sound is not complete (1 c h w)
+        self._vocoder = pipeline.vocoder.stream(batch=1)
+        self._sound = torch.zeros(1, 0)
+        self.frames_made = 0
+        self._finished = False
+
+    @property
+    def y(self) -> "Label | None":
+        """The class, by name or number. Set it while the stream runs: the next frames that enter follow it."""
+        return self._y
+
+    @y.setter
+    def y(self, label: "Label | None") -> None:
+        numbers = self._pipeline.label_numbers(label)
+        if numbers is not None and len(numbers) != 1:
+            raise ValueError(f"a stream makes one clip at a time, so it takes one class, not {len(numbers)}")
+        self._sampler.check_labels(numbers)
+        self._y, self._numbers = label, numbers
+
+    @property
+    def steps_per_frame(self) -> int:
+        """Euler steps between two frames."""
+        return self._sampler.steps_per_frame
+
+    @steps_per_frame.setter
+    def steps_per_frame(self, steps: int) -> None:
+        self._sampler = RollingSampler(
+            self._sampler.model, self._sampler.schedule, steps, self._sampler.guidance_scale
+        )
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Clip:
+        """The next clip. If it fails, what is not handed out yet is kept: see `finish`."""
+        if self._finished:
+            raise StopIteration
+        samples = self._chunk_frames * self._pipeline.samples_per_frame
+        while self._sound.shape[1] < samples:
+            self._advance()
+        return self._hand_out(self._chunk_frames)
+
+    def finish(self) -> Clip | None:
+        """End the stream. Returns a last clip of the frames that were still waiting for their sound, if any."""
+        if self._finished:
+            return None
+        self._finished = True
+        self._sound = torch.cat([self._sound, self._vocoder.flush().cpu()], dim=1)
+        return self._hand_out(len(self._latents)) if self._latents else None
+
+    def close(self) -> None:
+        """End the stream and let go of what it holds."""
+        self._finished, self._window, self._latents, self._sound = True, None, [], torch.zeros(1, 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values: `torch.save` writes them, `torch.load(..., weights_only=True)` reads them."""
+        return {
+            "format": FORMAT,
+            "window": None if self._window is None else [part.cpu().clone() for part in self._window],
+            "latents": [latent.cpu() for latent in self._latents],
+            "sound": self._sound.clone(),
+            "vocoder": self._vocoder.state_dict(),
+            "generator": self._generator.get_state(),
+            "y": self._y,
+            "steps_per_frame": self.steps_per_frame,
+            "frames_made": self.frames_made,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another stream of the same model stood, to the last bit on the same machine.
+
+        Raises:
+            ValueError: a state of another format or of a model of other sizes.
+        """
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            raise ValueError("this is no state of a stream; take it from ClipStream.state_dict()")
+        video, audio = self._pipeline.initial_noise(1, torch.Generator())
+        if state["window"] is not None:
+            for name, theirs, ours in zip(("video", "audio"), state["window"], (video, audio), strict=True):
+                if theirs.shape != ours.shape:
+                    raise ValueError(
+                        f"this state has a {name} window of {tuple(theirs.shape)}, this model {tuple(ours.shape)}: "
+                        "it is of another model"
+                    )
+        self.y, self.steps_per_frame = state["y"], state["steps_per_frame"]
+        self._vocoder.load_state_dict(state["vocoder"])
+        self._window = None if state["window"] is None else tuple(part.to(video) for part in state["window"])
+        self._latents = [latent.to(video) for latent in state["latents"]]
+        self._sound = state["sound"].clone()
+        self._generator.set_state(state["generator"])
+        self.frames_made, self._finished = state["frames_made"], False
+
+    def _advance(self) -> None:
+        """Clear one more frame of the window, and give its mel segment to the vocoder."""
+        if self._window is None:
+            noise = self._pipeline.initial_noise(1, self._generator)
+            window = self._sampler.preroll(*noise, self._numbers)
+        else:
+            window = self._sampler.roll(*self._window, self._generator, self._numbers)
+        video, audio = window
+        sound = self._vocoder.push(self._pipeline.mel.decode(audio[:, :1])).float().cpu()
+        # only now, when nothing can fail any more
+        self._window = window
+        self._latents.append(video[:, 0].clone())
+        self._sound = torch.cat([self._sound, sound], dim=1)
+
+    def _hand_out(self, frames: int) -> Clip:
+        samples = frames * self._pipeline.samples_per_frame
+        pictures = self._pipeline.decode_video(torch.stack(self._latents[:frames], dim=1))[0]
+        mel = self._pipeline.mel.config
+        clip = Clip(pictures, self._sound[0, :samples].numpy().copy(), mel.frame_rate, mel.sample_rate)
+        self._latents, self._sound = self._latents[frames:], self._sound[:, samples:].clone()
+        self.frames_made += frames
+        return clip

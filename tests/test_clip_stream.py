@@ -1,0 +1,166 @@
+"""Endless clips: what the sampler makes, in pieces that join, and that another process can go on with."""
+
+import io
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from rflav_lib import ROOT
+from rflav_lib.media import Clip
+from tests.tiny import tiny_pipeline
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return tiny_pipeline()
+
+
+def stream_of(pipeline, chunk_frames=3, seed=3, y="rain", **settings):
+    generator = torch.Generator().manual_seed(seed)
+    return pipeline.stream(1, chunk_frames, y, generator=generator, **settings)
+
+
+def same(first: Clip, second: Clip) -> bool:
+    return np.array_equal(first.frames, second.frames) and np.array_equal(first.waveform, second.waveform)
+
+
+def test_chunks_are_the_clip_that_one_call_makes(pipeline):
+    """The same pictures; the sound is searched in blocks, so it is alike and not the same."""
+    stream = stream_of(pipeline)
+    chunks = [*itertools.islice(stream, 4), stream.finish()]
+    (clip,) = pipeline(sum(map(len, chunks)), 1, "rain", generator=torch.Generator().manual_seed(3))
+    assert [len(chunk) for chunk in chunks[:4]] == [3] * 4
+    joined = Clip.concatenate(chunks)
+    assert np.array_equal(joined.frames, clip.frames)
+    mels = [pipeline.mel.log_mel(torch.from_numpy(each.waveform)) for each in (joined, clip)]
+    assert (mels[0] - mels[1]).abs().mean() < 0.5
+
+
+@pytest.mark.parametrize("chunk_frames", [1, 2, 7])
+def test_every_chunk_has_its_frames_and_exactly_their_sound(pipeline, chunk_frames):
+    stream = stream_of(pipeline, chunk_frames)
+    for number, clip in enumerate(itertools.islice(stream, 4), start=1):
+        assert len(clip) == chunk_frames and len(clip.waveform) == 1600 * chunk_frames
+        assert stream.frames_made == number * chunk_frames
+
+
+def test_the_size_of_chunks_changes_nothing(pipeline):
+    by_two = Clip.concatenate(list(itertools.islice(stream_of(pipeline, 2), 6)))
+    by_six = Clip.concatenate(list(itertools.islice(stream_of(pipeline, 6), 2)))
+    assert same(by_two, by_six)
+
+
+def test_finishing_hands_out_what_waited_and_ends_it(pipeline):
+    stream = stream_of(pipeline, 2)
+    first = next(stream)
+    last = stream.finish()
+    assert len(last) >= 1 and len(last.waveform) == 1600 * len(last)
+    assert stream.frames_made == len(first) + len(last)
+    assert list(stream) == [] and stream.finish() is None
+
+
+def test_a_class_set_while_it_runs_is_heard_and_seen_later(pipeline):
+    steady, steered = stream_of(pipeline), stream_of(pipeline)
+    assert same(next(steady), next(steered))
+    steered.y = "siren"
+    assert steered.y == "siren"
+    later = [list(itertools.islice(stream, 4)) for stream in (steady, steered)]
+    assert not same(later[0][-1], later[1][-1])
+
+
+def test_steps_may_change_while_it_runs(pipeline):
+    stream = stream_of(pipeline)
+    next(stream)
+    stream.steps_per_frame = 3
+    assert stream.steps_per_frame == 3 and len(next(stream)) == 3
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_a_state_goes_on_bit_equally(pipeline, before):
+    stream = stream_of(pipeline)
+    list(itertools.islice(stream, before))
+    file = io.BytesIO()
+    torch.save(stream.state_dict(), file)
+    file.seek(0)
+    other = stream_of(pipeline, seed=99, y="siren")
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert other.y == "rain" and other.frames_made == 3 * before
+    assert all(
+        same(*pair) for pair in zip(itertools.islice(stream, 3), itertools.islice(other, 3), strict=True)
+    )
+
+
+@pytest.mark.slow
+def test_another_process_goes_on_bit_equally(pipeline, tmp_path):
+    pipeline.save_whole(tmp_path / "pipeline")
+    stream = stream_of(pipeline)
+    next(stream)
+    torch.save(stream.state_dict(), tmp_path / "state.pt")
+    script = f"""
+import numpy as np, torch
+from rflav_lib.pipeline import RFLAVPipeline
+pipe = RFLAVPipeline.from_pretrained({str(tmp_path / "pipeline")!r})
+stream = pipe.stream(1, 3)
+stream.load_state_dict(torch.load({str(tmp_path / "state.pt")!r}, weights_only=True))
+clip = next(stream)
+np.savez({str(tmp_path / "next.npz")!r}, frames=clip.frames, waveform=clip.waveform)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, capture_output=True)
+    expected, found = next(stream), np.load(tmp_path / "next.npz")
+    assert np.array_equal(found["frames"], expected.frames)
+    assert np.array_equal(found["waveform"], expected.waveform)
+
+
+def test_what_it_holds_does_not_grow(pipeline):
+    stream = stream_of(pipeline, 5)
+    sizes = []
+    for _ in range(12):
+        next(stream)
+        file = io.BytesIO()
+        torch.save(stream.state_dict(), file)
+        sizes.append(len(file.getvalue()))
+    # what waits for its sound comes and goes with the vocoder's blocks, over four chunks
+    assert sizes[4:8] == sizes[8:12]
+
+
+def test_a_decoder_that_fails_in_mid_stream_loses_nothing(pipeline, monkeypatch):
+    expected = stream_of(pipeline)
+    stream = stream_of(pipeline)
+    assert same(next(stream), next(expected))
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            pipeline, "decode_video", lambda video: (_ for _ in ()).throw(RuntimeError("out of memory"))
+        )
+        with pytest.raises(RuntimeError, match="out of memory"):
+            next(stream)
+    assert same(next(stream), next(expected)), "the same clip, once the decoder works again"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"chunk_frames": 0}, "chunk_frames must be a whole number, at least 1, not 0"),
+        ({"chunk_frames": 2.0}, "chunk_frames must be a whole number"),
+        ({"y": "rian"}, "did you mean 'rain'"),
+        ({"y": ["rain", "siren"]}, "takes one class, not 2"),
+        ({"steps_per_frame": 0}, "steps_per_frame must be a whole number"),
+        ({"guidance_scale": 2.0}, "needs labels"),
+    ],
+)
+def test_bad_calls_are_named_at_once(pipeline, settings, message):
+    with pytest.raises(ValueError, match=message):
+        pipeline.stream(**settings)
+
+
+def test_a_state_of_another_model_is_refused(pipeline):
+    other = tiny_pipeline(window=3)
+    running = stream_of(other)
+    next(running)
+    with pytest.raises(ValueError, match="it is of another model"):
+        stream_of(pipeline).load_state_dict(running.state_dict())
+    with pytest.raises(ValueError, match="no state of a stream"):
+        stream_of(pipeline).load_state_dict({})
