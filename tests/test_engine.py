@@ -1,0 +1,135 @@
+"""The fast sampler gives the plain one's numbers."""
+
+import itertools
+
+import pytest
+import torch
+
+from rflav_lib.engine import FastSampler, FastTransformer
+from rflav_lib.fusion import FUSIONS
+from rflav_lib.sampler import RollingSampler
+from rflav_lib.schedule import RollingSchedule
+from tests.golden import assert_within, open_model, reference_model, vectors, window_inputs
+
+WINDOW = 4
+
+
+def both(model, steps=2, guidance=1.0, **options):
+    schedule = RollingSchedule(WINDOW)
+    return RollingSampler(model, schedule, steps, guidance), FastSampler(
+        model, schedule, steps, guidance, **options
+    )
+
+
+def frames_of(sampler, y=None, batch=2, count=7):
+    video, audio, _ = window_inputs(batch, WINDOW)
+    stream = sampler.stream(video, audio, torch.Generator().manual_seed(1), y)
+    return [torch.stack(part) for part in zip(*itertools.islice(stream, count), strict=True)]
+
+
+def assert_same_stream(samplers, y=None, tolerance=1e-5, batch=2):
+    plain, fast = (frames_of(sampler, y, batch) for sampler in samplers)
+    for ours, theirs in zip(fast, plain, strict=True):
+        # models with all weights at random grow: compare with the size of what they make
+        assert_within(ours / theirs.abs().max(), theirs / theirs.abs().max(), tolerance)
+    return plain, fast
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_fusion(fusion, causal):
+    assert_same_stream(both(open_model(fusion, causal=causal)))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_any_number_of_steps(steps):
+    assert_same_stream(both(reference_model(), steps))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5, (3.0, 1.0)])
+@pytest.mark.parametrize("labels", [[3, 3], [0, 7]])
+def test_labels_and_guidance(guidance, labels):
+    assert_same_stream(both(reference_model(num_classes=9), 2, guidance), torch.tensor(labels))
+
+
+def test_a_model_with_classes_and_no_label():
+    assert_same_stream(both(reference_model(num_classes=9)))
+
+
+def test_it_is_the_released_stream(monkeypatch):
+    golden = vectors("sampler_tiny_class_cfg")
+    queues = {5: iter(golden["append_noise_v"]), 4: iter(golden["append_noise_a"])}
+    monkeypatch.setattr(
+        "rflav_lib.sampler.fresh_noise", lambda window, generator: next(queues[window.ndim])[:, None]
+    )
+    sampler = FastSampler(reference_model(num_classes=9), RollingSchedule(WINDOW), 2, 2.5)
+    stream = sampler.stream(golden["init_v"], golden["init_a"], y=golden["y"])
+    video, audio = (torch.stack(part) for part in zip(*itertools.islice(stream, 6), strict=True))
+    assert_within(video, golden["emitted_v"], 1e-5)
+    assert_within(audio, golden["emitted_a"], 1e-5)
+
+
+def test_a_class_that_changes_in_mid_stream():
+    results = []
+    for sampler in both(reference_model(num_classes=9)):
+        window = window_inputs(1, WINDOW)[:2]
+        generator = torch.Generator().manual_seed(1)
+        window = sampler.preroll(*window, torch.tensor([1]))
+        for label in (1, 5, 5, 1, 8):
+            window = sampler.roll(*window, generator, torch.tensor([label]))
+        results.append(window)
+    for plain, fast in zip(*results, strict=True):
+        assert_within(fast, plain, 1e-5)
+
+
+def test_it_computes_only_frames_that_have_started(monkeypatch):
+    sizes = []
+    forward = FastTransformer.__call__
+    monkeypatch.setattr(
+        FastTransformer,
+        "__call__",
+        lambda self, video, *rest: sizes.append(video.shape[1]) or forward(self, video, *rest),
+    )
+    frames_of(both(reference_model())[1], count=2)
+    assert sizes == [1, 1, 2, 2, 3, 3, 4, 4, 4, 4]
+
+
+def test_known_vectors_are_computed_once_and_their_number_is_bounded(monkeypatch):
+    sampler = both(reference_model(num_classes=9), steps=3)[1]
+    computed = []
+    compute = FastTransformer._compute
+    monkeypatch.setattr(FastTransformer, "_compute", lambda self, *k: computed.append(k) or compute(self, *k))
+    monkeypatch.setattr(FastTransformer, "KEPT", 4)
+    window = sampler.preroll(*window_inputs(1, WINDOW)[:2], torch.tensor([2]))
+    computed.clear()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        window = sampler.roll(*window, generator, torch.tensor([2]))
+    assert not computed, "the last steps of pre-rolling have the times of rolling"
+    for label in range(9):
+        window = sampler.roll(*window, generator, torch.tensor([label]))
+    assert len(sampler.network._kept) == 4
+
+
+def test_bf16_products_are_near_and_not_the_same():
+    plain, fast = both(reference_model(), dtype=torch.bfloat16)
+    exact, near = frames_of(plain), frames_of(fast)
+    for theirs, ours in zip(exact, near, strict=True):
+        difference = (ours - theirs).abs().max() / theirs.abs().max()
+        assert 1e-6 < difference < 0.02
+        assert ours.dtype == torch.float32
+
+
+def test_the_model_itself_is_left_alone():
+    model = reference_model()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    frames_of(both(model, dtype=torch.bfloat16)[1])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_other_steps_share_the_weights():
+    model = reference_model()
+    fast = FastSampler(model, RollingSchedule(WINDOW), 1)
+    other = fast.with_steps(3)
+    assert other.network is fast.network and (fast.steps_per_frame, other.steps_per_frame) == (1, 3)
+    assert_same_stream((RollingSampler(model, RollingSchedule(WINDOW), 3), other))
