@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor
 
 from rflav_lib.media import Clip
@@ -32,10 +33,12 @@ class ClipStream:
         chunk_frames: int,
         y: "Label | None",
         generator: torch.Generator | None,
+        vae: AutoencoderKL | None = None,
     ) -> None:
         if isinstance(chunk_frames, bool) or not isinstance(chunk_frames, int) or chunk_frames < 1:
             raise ValueError(f"chunk_frames must be a whole number, at least 1, not {chunk_frames!r}")
         self._pipeline, self._sampler, self._chunk_frames = pipeline, sampler, chunk_frames
+        self._vae = vae or pipeline.vae
         self._generator = generator or torch.Generator().manual_seed(torch.seed() % 2**63)
         self.y = y
         self._window: tuple[Tensor, Tensor] | None = (
@@ -67,9 +70,7 @@ class ClipStream:
 
     @steps_per_frame.setter
     def steps_per_frame(self, steps: int) -> None:
-        self._sampler = RollingSampler(
-            self._sampler.model, self._sampler.schedule, steps, self._sampler.guidance_scale
-        )
+        self._sampler = self._sampler.with_steps(steps)
 
     def __iter__(self) -> Self:
         return self
@@ -149,7 +150,7 @@ class ClipStream:
 
     def _hand_out(self, frames: int) -> Clip:
         samples = frames * self._pipeline.samples_per_frame
-        pictures = self._pipeline.decode_video(torch.stack(self._latents[:frames], dim=1))[0]
+        pictures = self._pipeline.decode_video(torch.stack(self._latents[:frames], dim=1), self._vae)[0]
         mel = self._pipeline.mel.config
         clip = Clip(pictures, self._sound[0, :samples].numpy().copy(), mel.frame_rate, mel.sample_rate)
         self._latents, self._sound = self._latents[frames:], self._sound[:, samples:].clone()

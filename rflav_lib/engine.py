@@ -49,12 +49,6 @@ class FastSampler(RollingSampler):
         self.network = FastTransformer(model, dtype)
         self._causal = model.config.causal
 
-    def with_steps(self, steps_per_frame: int) -> "FastSampler":
-        """The same with another number of steps; the prepared weights are shared."""
-        other = copy.copy(self)
-        RollingSampler.__init__(other, self.model, self.schedule, steps_per_frame, self.guidance_scale)
-        return other
-
     def _step(
         self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None
     ) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,10 @@ guide); the strength depended on the batch (the mean is taken for each sample no
 window failed.
 """
 
+import copy
 import math
 from collections.abc import Iterator
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -51,6 +53,12 @@ class RollingSampler:
         self.steps_per_frame = check_steps(steps_per_frame)
         self.guidance_scale = guidance_scale
         self._scales = check_guidance(guidance_scale)
+
+    def with_steps(self, steps_per_frame: int) -> Self:
+        """The same sampler with another number of steps between frames."""
+        other = copy.copy(self)
+        other.steps_per_frame = check_steps(steps_per_frame)
+        return other
 
     def stream(
         self,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import fusions
+from benchmarks import fusions, generation
 from rflav_lib.fusion import FUSIONS
 
 TOY = fusions.SIZES["toy"]
@@ -80,3 +80,22 @@ def test_missing_gpu_is_said_in_one_line(capsys):
     with pytest.raises(SystemExit):
         fusions.parse(["--device", "cuda"])
     assert "torch sees no GPU here" in capsys.readouterr().err
+
+
+def test_generation_measures_every_sampler_in_turn_and_writes_it(tmp_path, capsys, monkeypatch):
+    tiny = {"latent_size": 4, "patch_size": 2, "hidden_size": 24, "depth": 1, "num_heads": 2, "n_mels": 16}
+    monkeypatch.setitem(generation.MODELS, "middle", {**tiny, "window": 3, "num_classes": 2})
+    generation.main(["--model", "middle", "--frames", "2", "--out", str(tmp_path / "speed.json")])
+    found = json.loads((tmp_path / "speed.json").read_text())["sampler"]
+    assert list(found) == ["plain float32", "fast float32", "fast bf16"]
+    assert all(seconds > 0 for row in found.values() for seconds in row.values())
+    assert "times as fast" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--frames", "0"), ("--batch", "-1"), ("--steps-per-frame", "0")]
+)
+def test_generation_refuses_counts_below_one(option, value, capsys):
+    with pytest.raises(SystemExit):
+        generation.main([option, value])
+    assert f"{option} must be at least 1" in capsys.readouterr().err
