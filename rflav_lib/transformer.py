@@ -89,7 +89,7 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         causal: no frame sees a later one, so the outputs of the first frames do not depend on the rest at all.
 
     Raises:
-        ValueError: sizes that do not divide, or an unknown fusion.
+        ValueError: sizes below one or that do not divide, a share outside [0, 1], or an unknown fusion.
     """
 
     _supports_gradient_checkpointing = True
@@ -114,6 +114,18 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         causal: bool = True,
     ) -> None:
         super().__init__()
+        sizes = {
+            "latent_size": latent_size, "in_channels": in_channels, "patch_size": patch_size, "depth": depth,
+            "hidden_size": hidden_size, "num_heads": num_heads, "window": window, "mel_frames": mel_frames,
+            "n_mels": n_mels,
+        }  # fmt: skip
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, not {size}")
+        if num_classes < 0:
+            raise ValueError(f"num_classes must be at least 0, not {num_classes}")
+        if not 0 <= class_dropout <= 1:
+            raise ValueError(f"class_dropout must lie in [0, 1], not {class_dropout}")
         if latent_size % patch_size:
             raise ValueError(f"latent_size {latent_size} is not a multiple of patch_size {patch_size}")
         if fusion not in FUSIONS:
@@ -170,7 +182,14 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         """Replace each label by "no class" with probability `class_dropout`: (b,) -> (b,). For training only.
 
         Explicit instead of a hidden draw in `forward`, so that sampling can never drop a label by accident.
+
+        Raises:
+            ValueError: the model has no classes.
         """
+        if not self.config.num_classes:
+            raise ValueError(
+                "this model was built without classes (num_classes=0): there are no labels to drop"
+            )
         dropped = torch.rand(y.shape, generator=generator) < self.config.class_dropout
         return torch.where(dropped.to(y.device), self.null_label, y)
 

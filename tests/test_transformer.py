@@ -220,3 +220,24 @@ def test_sizes_that_do_not_divide_are_refused():
         RFLAVTransformer(**{**TINY, "patch_size": 3})
     with pytest.raises(ValueError, match="hidden_size 48 is not a multiple of num_heads 5"):
         RFLAVTransformer(**{**TINY, "num_heads": 5})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patch_size": 0}, "patch_size must be at least 1, not 0"),
+        ({"depth": 0}, "depth must be at least 1, not 0"),
+        ({"window": -1}, "window must be at least 1, not -1"),
+        ({"num_classes": -1}, "num_classes must be at least 0, not -1"),
+        ({"class_dropout": 1.5}, r"class_dropout must lie in \[0, 1\], not 1.5"),
+        ({"fusion": "sum"}, "fusion must be one of joint_attention, average, conditioned_average, not 'sum'"),
+    ],
+)
+def test_settings_that_make_no_model_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        RFLAVTransformer(**{**TINY, **change})
+
+
+def test_there_are_no_labels_to_drop_without_classes():
+    with pytest.raises(ValueError, match="no labels to drop"):
+        RFLAVTransformer(**TINY).drop_labels(torch.tensor([0]))
