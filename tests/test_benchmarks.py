@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import fusions, generation
+from benchmarks import endless, fusions, generation
 from rflav_lib.fusion import FUSIONS
+from tests.tiny import tiny_pipeline
 
 TOY = fusions.SIZES["toy"]
 
@@ -99,3 +100,25 @@ def test_generation_refuses_counts_below_one(option, value, capsys):
     with pytest.raises(SystemExit):
         generation.main([option, value])
     assert f"{option} must be at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_endless_measures_every_minute_and_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr(endless, "MINUTE", 80)
+    tiny_pipeline().save_whole(tmp_path / "tiny")
+    out = tmp_path / "endless.json"
+    endless.main(
+        [
+            "--frames",
+            "200",
+            "--steps-per-frame",
+            "1",
+            "--checkpoint",
+            str(tmp_path / "tiny"),
+            "--out",
+            str(out),
+        ]
+    )
+    minutes = json.loads(out.read_text())["minutes"]
+    assert [(minute["frames"], minute["clips"]) for minute in minutes] == [(80, 2), (160, 2), (200, 1)]
+    assert all(minute["resident (MB)"] > 50 and minute["frame (ms)"] > 0 for minute in minutes)
