@@ -1,8 +1,45 @@
-"""The authors' checkpoints in this library's terms."""
+"""The authors' checkpoints in this library's terms.
 
+    pipe = released.load("MaverickAlex/R-FLAV-B-1-AIST")        # or a folder of the same layout
+    pipe.save_whole("aist")                                     # from now on RFLAVPipeline.from_pretrained("aist")
+
+A released folder holds `config.json`, `model.safetensors`, `vocoder/config.json` and `vocoder/vocoder.pt`. The
+image VAE is Stable Diffusion's and comes from a repository of its own.
+"""
+
+import json
+import pickle
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
-from torch import Tensor
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from rflav_lib.hifigan import HiFiGAN, fold_weight_norm
+from rflav_lib.image_codec import ImageVAE
+from rflav_lib.mel import MelCodec
+from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.transformer import RFLAVTransformer
+
+Model = TypeVar("Model", bound=nn.Module)
+IMAGE_VAE = "stabilityai/sd-vae-ft-ema"
+FILES = ("config.json", "model.safetensors", "vocoder/config.json", "vocoder/vocoder.pt")
+AUDIO_SCALES = {0: 3.5009668382765917, 9: 3.0951129410195515}
+"""What the mel spectrogram was multiplied by in training, by number of classes: AIST++ has 0, Landscape 9."""
+
+# the released setting and ours
+_SETTINGS = {
+    "latent_size": "latent_size", "in_channels": "in_channels", "patch_size": "patch_size",
+    "hidden_size": "hidden_size", "depth": "depth", "num_heads": "num_heads", "mlp_ratio": "mlp_ratio",
+    "predict_frames": "window", "n_mels": "n_mels", "num_classes": "num_classes",
+    "class_dropout_prob": "class_dropout", "causal_attn": "causal",
+}  # fmt: skip
 
 # the released name, as a pattern, and ours; one row for each part of the network
 _TRANSFORMER_NAMES: tuple[tuple[str, str], ...] = (
@@ -30,6 +67,63 @@ _TRANSFORMER_NAMES: tuple[tuple[str, str], ...] = (
 )
 
 
+def load(
+    repo_or_folder: str | Path, vae: str | Path | ImageVAE = IMAGE_VAE, audio_scale: float | None = None
+) -> RFLAVPipeline:
+    """Open a released checkpoint as a pipeline.
+
+    Args:
+        repo_or_folder: a repository of the model hub, or a folder of the same layout.
+        vae: the image VAE: a repository, a folder, or the module.
+        audio_scale: what mel segments are multiplied by; known for the two released models.
+
+    Raises:
+        ValueError: a file that is missing, damaged, of another model, or holds more than weights; names the file and,
+            where weights are missing or left over, those.
+    """
+    folder = _local(repo_or_folder)
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name}: no such file; a released checkpoint holds {', '.join(FILES)}")
+    transformer = _load_transformer(folder)
+    classes = transformer.config.num_classes
+    if audio_scale is None:
+        if classes not in AUDIO_SCALES:
+            raise ValueError(f"{folder}: no released model has {classes} classes: say its audio_scale")
+        audio_scale = AUDIO_SCALES[classes]
+    mel = MelCodec(n_mels=transformer.config.n_mels, audio_scale=audio_scale)
+    return RFLAVPipeline(transformer, _load_vae(vae), mel, load_vocoder(folder / "vocoder"))
+
+
+def load_vocoder(folder: str | Path) -> HiFiGAN:
+    """A released vocoder folder -> `HiFiGAN`, its weight norm folded.
+
+    Raises:
+        ValueError: see `load`.
+    """
+    folder = Path(folder)
+    settings = _read_json(folder / "config.json")
+    if settings.get("resblock", "1") != "1":
+        raise ValueError(
+            f"{folder / 'config.json'}: resblock {settings['resblock']!r}, only type 1 was released"
+        )
+    names = (
+        "upsample_rates", "upsample_kernel_sizes", "upsample_initial_channel", "resblock_kernel_sizes",
+        "resblock_dilation_sizes",
+    )  # fmt: skip
+    path = folder / "vocoder.pt"
+    try:
+        model = HiFiGAN(n_mels=settings["num_mels"], **{name: settings[name] for name in names})
+        weights = torch.load(path, map_location="cpu", weights_only=True)["generator"]
+        folded = fold_weight_norm(weights)
+    except KeyError as error:
+        raise ValueError(f"{folder}: {error} is missing in config.json or vocoder.pt") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: damaged, or holds more than weights: {reason}") from error
+    return _filled(model, folded, path)
+
+
 def convert_transformer(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of a released R-FLAV transformer for `RFLAVTransformer` with fusion (c).
 
@@ -47,3 +141,75 @@ def _our_name(key: str) -> str:
         if match:
             return match.expand(ours)
     raise ValueError(f"{key!r} is not the name of a weight of a released R-FLAV transformer")
+
+
+def _local(repo_or_folder: str | Path) -> Path:
+    """The folder itself, or a repository's, fetched if need be."""
+    folder = Path(repo_or_folder)
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or len(folder.parts) != 2 or str(repo_or_folder).startswith("."):
+        raise ValueError(f"{repo_or_folder}: no such folder, and not the name of a repository (owner/name)")
+    return Path(snapshot_download(str(repo_or_folder), allow_patterns=list(FILES)))
+
+
+def _load_transformer(folder: Path) -> RFLAVTransformer:
+    settings, path = _read_json(folder / "config.json"), folder / "model.safetensors"
+    missing = [name for name in ("latent_size", "hidden_size", "depth", "num_heads") if name not in settings]
+    if missing:
+        raise ValueError(
+            f"{folder / 'config.json'}: {', '.join(missing)} missing: not a released R-FLAV model"
+        )
+    ours = {_SETTINGS[name]: value for name, value in settings.items() if name in _SETTINGS}
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: truncated or not a safetensors file ({error}); fetch it again") from error
+    try:
+        converted = convert_transformer(weights)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    with torch.device("meta"):  # the weights that were read become the model's: nothing is held twice
+        model = RFLAVTransformer(**ours)
+    return _filled(model, converted, path)
+
+
+def _load_vae(vae: str | Path | ImageVAE) -> ImageVAE:
+    if isinstance(vae, nn.Module):
+        return vae
+    kinds = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+    try:
+        kind = AutoencoderKL.load_config(str(vae)).get("_class_name", "AutoencoderKL")
+    except OSError as error:
+        raise ValueError(f"{vae}: no image VAE here: {str(error).splitlines()[0]}") from error
+    if kind not in kinds:
+        raise ValueError(f"{vae}: a {kind}, not one of {', '.join(kinds)}")
+    return kinds[kind].from_pretrained(str(vae), use_safetensors=True).eval()
+
+
+def _filled(model: Model, weights: Mapping[str, Tensor], path: Path) -> Model:
+    """The model with these weights, each of which must be wanted, there, and of the right shape."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    there = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    problems = [f"{name} is missing" for name in sorted(wanted.keys() - there.keys())]
+    problems += [f"{name} is left over" for name in sorted(there.keys() - wanted.keys())]
+    problems += [
+        f"{name} has shape {there[name]}, the model needs {wanted[name]}"
+        for name in sorted(wanted.keys() & there.keys())
+        if there[name] != wanted[name]
+    ]
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ValueError(f"{path}: does not fit its config.json: {'; '.join(problems[:3])}{more}")
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not readable as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: must hold settings by name")
+    return content
