@@ -12,6 +12,11 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 
+def picture_widget() -> widgets.Image:
+    """A place for PNG pictures at their own size: a box would stretch them to its width, and blur them."""
+    return widgets.Image(format="png", layout=widgets.Layout(align_self="flex-start", max_width="100%"))
+
+
 def figure_png(figure: Figure) -> bytes:
     """`figure` as PNG bytes. The figure is closed, so that drawing for hours leaks nothing."""
     buffer = io.BytesIO()
@@ -31,7 +36,7 @@ class Explorer(widgets.VBox):
 
     def __init__(self, draw: Callable[..., Figure | bytes], controls: dict[str, widgets.ValueWidget]) -> None:
         self.controls = controls
-        self.image = widgets.Image(format="png")
+        self.image = picture_widget()
         self.message = widgets.Label()
         self._draw = draw
         super().__init__([*controls.values(), self.image, self.message])

@@ -6,7 +6,7 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from rflav_lib.view.explorer import figure_png
+from rflav_lib.view.explorer import figure_png, picture_widget
 
 REDRAW_SECONDS = 0.5  # at most this often: drawing must not slow training down
 
@@ -21,7 +21,7 @@ class LiveCurve(widgets.VBox):
         self.history: list[tuple[int, float, float]] = []
         self._bar = widgets.IntProgress(value=0, max=total, description="training")
         self._text = widgets.Label()
-        self._image = widgets.Image(format="png")
+        self._image = picture_widget()
         self._drawn = 0.0
         super().__init__([widgets.HBox([self._bar, self._text]), self._image])
 
