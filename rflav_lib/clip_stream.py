@@ -111,7 +111,7 @@ class ClipStream:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another stream of the same model stood, to the last bit on the same machine.
+        """Go on where another stream of the same model stood, to the last bit with the same machine and threads.
 
         Raises:
             ValueError: a state of another format or of a model of other sizes.

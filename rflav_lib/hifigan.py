@@ -10,7 +10,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from rflav_lib.mel import check_finite_float
+from rflav_lib.mel import check_log_mel
 
 SLOPE, LAST_SLOPE = 0.1, 0.01  # of the leaky ReLUs; the one before the last convolution has PyTorch's default
 
@@ -87,12 +87,7 @@ class HiFiGAN(ModelMixin, ConfigMixin):
 
     def check(self, log_mel: Tensor) -> None:
         """Raise what `forward` raises for an input that is no log-mel (b m frames) of this vocoder."""
-        if log_mel.ndim != 3 or log_mel.shape[1] != self.config.n_mels or 0 in log_mel.shape:
-            raise ValueError(
-                f"log_mel must have shape (b m frames) with m={self.config.n_mels} and nothing empty, "
-                f"got {tuple(log_mel.shape)}"
-            )
-        check_finite_float(log_mel, "log_mel")
+        check_log_mel(log_mel, self.config.n_mels)
 
     @property
     def reach(self) -> int:

@@ -226,3 +226,16 @@ def check_finite_float(tensor: Tensor, name: str) -> None:
         )
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} contains NaN or infinite values")
+
+
+def check_log_mel(log_mel: Tensor, n_mels: int) -> None:
+    """Refuse what is no log-mel (b m frames) of `n_mels` bins.
+
+    Raises:
+        TypeError: not floating point. ValueError: wrong shape, or NaN.
+    """
+    if log_mel.ndim != 3 or log_mel.shape[1] != n_mels or 0 in log_mel.shape:
+        raise ValueError(
+            f"log_mel must have shape (b m frames) with m={n_mels} and nothing empty, got {tuple(log_mel.shape)}"
+        )
+    check_finite_float(log_mel, "log_mel")

@@ -13,7 +13,7 @@ from diffusers import ConfigMixin, ModelMixin  # noqa: F401 - diffusers finds Mo
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from rflav_lib.mel import Float32Module, MelCodec, check_finite_float, check_stft_settings, mel_filter_bank
+from rflav_lib.mel import Float32Module, MelCodec, check_log_mel, check_stft_settings, mel_filter_bank
 from rflav_lib.vocoder_stream import GriffinLimStream
 
 LOUDEST_LOG_MEL = 20.0  # far above full scale (about 6); beyond it lies a model that has diverged
@@ -96,12 +96,7 @@ class GriffinLim(Float32Module, ConfigMixin):
 
     def check(self, log_mel: Tensor) -> None:
         """Raise what `forward` raises for an input that is no log-mel (b m frames) of this vocoder."""
-        if log_mel.ndim != 3 or log_mel.shape[1] != self.config.n_mels or 0 in log_mel.shape:
-            raise ValueError(
-                f"log_mel must have shape (b m frames) with m={self.config.n_mels} and nothing empty, "
-                f"got {tuple(log_mel.shape)}"
-            )
-        check_finite_float(log_mel, "log_mel")
+        check_log_mel(log_mel, self.config.n_mels)
         if log_mel.max() > LOUDEST_LOG_MEL:
             raise ValueError(
                 f"log_mel reaches {log_mel.max():.1f}, no sound does: "

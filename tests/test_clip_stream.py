@@ -108,6 +108,7 @@ def test_another_process_goes_on_bit_equally(pipeline, tmp_path):
     script = f"""
 import numpy as np, torch
 from rflav_lib.pipeline import RFLAVPipeline
+torch.set_num_threads({torch.get_num_threads()})
 pipe = RFLAVPipeline.from_pretrained({str(tmp_path / "pipeline")!r})
 stream = pipe.stream(1, 3)
 stream.load_state_dict(torch.load({str(tmp_path / "state.pt")!r}, weights_only=True))
