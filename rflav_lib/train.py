@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from accelerate import Accelerator
 from diffusers import AutoencoderKL
 from diffusers.optimization import get_cosine_schedule_with_warmup
@@ -31,8 +30,8 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
 from rflav_lib.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
-from rflav_lib.data.latents import LatentClips, encode_toy_clips
-from rflav_lib.data.toy import CLASSES
+from rflav_lib.data.latents import encode_toy_clips
+from rflav_lib.data.windows import TrainingClips
 from rflav_lib.flow import flow_weight, rolling_flow_errors
 from rflav_lib.mel import MelCodec
 from rflav_lib.pipeline import RFLAVPipeline
@@ -104,10 +103,10 @@ class TrainRun:
         self.schedule = RollingSchedule(config.window, config.preroll_probability)
         torch.manual_seed(config.seed)
         model = RFLAVTransformer(
-            latent_size=self.data.video.shape[-1],
-            in_channels=self.data.video.shape[2],
+            latent_size=self.data.latent_shape[-1],
+            in_channels=self.data.latent_shape[0],
             mel_frames=self.mel.frames_per_segment,
-            num_classes=len(CLASSES[config.world]),
+            num_classes=len(self.data.class_names),
             **{key: getattr(config, key) for key in _MODEL_KEYS},
         )
         self.ema = EMAModel(model.parameters(), decay=config.ema_decay)
@@ -119,7 +118,7 @@ class TrainRun:
         self.step = 0
 
     @cached_property
-    def data(self) -> LatentClips:
+    def data(self) -> TrainingClips:
         """The training clips, encoded on first use and cached beside the runs."""
         config = self.config
         return encode_toy_clips(
@@ -145,18 +144,14 @@ class TrainRun:
         return Batch(*(torch.stack(part) for part in (video, audio, t, video_noise, audio_noise)), y)
 
     def _draw_sample(self, step: int, number: int) -> tuple:
-        window, data = self.config.window, self.data
         seed = np.random.SeedSequence((self.config.seed, step, number)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(seed))
-        clip = int(torch.randint(len(data), (), generator=generator))
-        start = int(torch.randint(data.video.shape[1] - window + 1, (), generator=generator))
-        video, audio = data.window(clip, start, window)
+        video, audio, label = self.data.draw_window(generator, self.config.window)
         t = self.schedule.draw(1, generator)[0]
         video_noise, audio_noise = (torch.randn(x.shape, generator=generator) for x in (video, audio))
-        label = None
-        if data.labels is not None:
+        if label is not None:
             model = self.accelerator.unwrap_model(self.model)
-            label = model.drop_labels(data.labels[clip], generator)
+            label = model.drop_labels(torch.tensor(label), generator)
         return video, audio, t, video_noise, audio_noise, label
 
     def optimizer_step(self, learning_rate: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -192,7 +187,7 @@ class TrainRun:
         """A pipeline with a copy of the averaged weights, ready to sample."""
         model = copy.deepcopy(self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)).eval()
         self.ema.copy_to(model.parameters())
-        names = list(CLASSES[self.config.world])
+        names = list(self.data.class_names)
         return RFLAVPipeline(model, self.vae, self.mel, GriffinLim.from_codec(self.mel), class_names=names)
 
     def save(self) -> Path:
@@ -320,10 +315,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("changes", nargs="*", metavar="key=value", help="settings that override the file's")
     options = parser.parse_args(arguments)
     try:
-        changes = dict(change.split("=", 1) for change in options.changes)
-        config = TrainConfig.from_yaml(
-            options.config, **{key: yaml.safe_load(value) for key, value in changes.items()}
-        )
+        config = TrainConfig.from_command_line(options.config, options.changes)
         with tqdm(total=config.max_steps, desc=config.world, unit="step") as progress:
             for state in train(config):
                 progress.update(state.step - progress.n)

@@ -1,16 +1,14 @@
 """The configuration of a training run, from YAML, from a notebook's parameters or from the command line."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
-
-import yaml
+from typing import Any
 
 from rflav_lib import ROOT
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.fusion import FUSIONS
+from rflav_lib.yaml_config import YamlConfig
 
 # fields that say where and how often to write, not what is computed: a resumed run may change them
 _FREE_TO_CHANGE = {
@@ -19,7 +17,7 @@ _FREE_TO_CHANGE = {
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(YamlConfig):
     """Everything that decides a training run. Relative paths are relative to the repository's root.
 
     Raises:
@@ -92,57 +90,6 @@ class TrainConfig:
         for key, holds, wanted in check:
             if not holds:
                 raise ValueError(f"config: {key} must be {wanted}, not {getattr(self, key)!r}")
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], source: str = "config") -> "TrainConfig":
-        """Build a config from plain values, refusing unknown keys and wrong types.
-
-        Raises:
-            ValueError: names the source, the key and, for an unknown key, the nearest one there is.
-        """
-        types = get_type_hints(cls)
-        for key, value in values.items():
-            if key not in types:
-                near = difflib.get_close_matches(key, types, n=1)
-                hint = f" (did you mean {near[0]!r}?)" if near else f"; there are: {', '.join(types)}"
-                raise ValueError(f"{source}: unknown key {key!r}{hint}")
-            wanted = types[key]
-            fits = type(value) is wanted or (wanted is float and type(value) is int)
-            if not fits:
-                raise ValueError(f"{source}: {key} must be {wanted.__name__}, not {value!r}")
-        return cls(**{key: types[key](value) for key, value in values.items()})
-
-    @classmethod
-    def from_yaml(cls, path: str | Path, **changes: Any) -> "TrainConfig":
-        """Read a YAML file; `changes` override what it says.
-
-        Raises:
-            ValueError: the file is missing or is no mapping of keys to values, or as `from_mapping`.
-        """
-        path = Path(path)
-        if not path.is_file():
-            raise ValueError(f"{path}: no such config file")
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: not readable as YAML: {error}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"{path}: must be a list of 'key: value' lines, not a {type(values).__name__}")
-        return cls.from_mapping({**values, **changes}, source=str(path))
-
-    @classmethod
-    def from_notebook(cls, namespace: Mapping[str, Any], known: set[str]) -> "TrainConfig":
-        """Collect the parameters of a notebook: every plain value defined since `known` was taken.
-
-        `known` is ``set(globals())`` from before the parameters cell, so a misspelt parameter that
-        papermill adds is seen and refused.
-        """
-        values = {
-            key: value
-            for key, value in namespace.items()
-            if key not in known and not key.startswith("_") and isinstance(value, str | int | float)
-        }
-        return cls.from_mapping(values, source="notebook parameters")
 
     @property
     def output_path(self) -> Path:

@@ -177,3 +177,15 @@ def test_command_line_reports_errors_in_one_line(tmp_path, capsys):
     path.write_text("dpeth: 3", encoding="utf-8")
     assert main([str(path)]) == 2
     assert capsys.readouterr().err.strip().endswith("unknown key 'dpeth' (did you mean 'depth'?)")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [("max_steps", "settings are written key=value"), ("max_steps=[", "not readable as YAML")],
+)
+def test_a_broken_setting_is_named(tmp_path, capsys, setting, message):
+    path = tmp_path / "run.yaml"
+    path.write_text("depth: 3", encoding="utf-8")
+    assert main([str(path), setting]) == 2
+    error = capsys.readouterr().err
+    assert setting in error and message in error

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from rflav_lib.data.toy import CLASSES, make_clip
+from rflav_lib.data.windows import Window, draw_place
 from rflav_lib.files import whole
 from rflav_lib.image_codec import encode_frames
 from rflav_lib.mel import MelCodec
@@ -29,15 +30,28 @@ class LatentClips:
         video: latents (clips k c h w).
         audio: mel segments (clips k f m).
         labels: class of each clip (clips,), int64; None in a world without classes.
+        class_names: names of the labels, in order.
     """
 
     video: Tensor
     audio: Tensor
     labels: Tensor | None
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of clips."""
         return len(self.video)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(c, h, w) of a frame's latents."""
+        return tuple(self.video.shape[2:])
+
+    def draw_window(self, generator: torch.Generator, frames: int) -> Window:
+        """A random window of `frames` frames with its clip's label: see `draw_place`."""
+        clip, start = draw_place([self.video.shape[1]] * len(self), frames, generator)
+        label = None if self.labels is None else int(self.labels[clip])
+        return *self.window(clip, start, frames), label
 
     def window(self, clip: int, start: int, frames: int) -> tuple[Tensor, Tensor]:
         """`frames` frames of one clip from `start` on: video (k c h w) and audio (k f m), float32."""
@@ -76,10 +90,10 @@ def encode_toy_clips(
     path = Path(cache_folder) / f"{world}-{fingerprint}.safetensors"
     if not path.is_file():
         encoded = _encode(world, seed, count, clip_frames, vae, mel)
-        tensors = {name: tensor for name, tensor in vars(encoded).items() if tensor is not None}
+        tensors = {name: tensor for name, tensor in vars(encoded).items() if isinstance(tensor, Tensor)}
         with whole(path) as draft:
             save_file(tensors, draft, metadata={"facts": json.dumps(facts, sort_keys=True)})
-    return _read(path)
+    return _read(path, CLASSES[world])
 
 
 def _encode(
@@ -99,14 +113,15 @@ def _encode(
             audio.append(mel.encode(waveforms).half())
             labels += [made.label for made in clips]
             progress.update(len(clips))
-    return LatentClips(torch.cat(video), torch.cat(audio), torch.tensor(labels) if CLASSES[world] else None)
+    stored = torch.tensor(labels) if CLASSES[world] else None
+    return LatentClips(torch.cat(video), torch.cat(audio), stored, CLASSES[world])
 
 
-def _read(path: Path) -> LatentClips:
+def _read(path: Path, class_names: tuple[str, ...]) -> LatentClips:
     try:
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
-        return LatentClips(tensors["video"], tensors["audio"], tensors.get("labels"))
+        return LatentClips(tensors["video"], tensors["audio"], tensors.get("labels"), class_names)
     except (SafetensorError, KeyError) as error:
         raise ValueError(
             f"{path}: not a readable cache of latents ({error}); delete it to encode anew"
