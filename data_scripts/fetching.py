@@ -1,73 +1,20 @@
 """Files over HTTP that arrive whole or not at all: resumed, checked against a lock file, tried again."""
 
-import hashlib
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import requests
 from huggingface_hub.utils import WeakFileLock
 
-from rflav_lib.files import whole
+from data_scripts.published import FetchError, Locked, LockFile, Remote, Unreachable, sha256_of, verify
 
 BLOCK = 1 << 16  # bytes; what an interrupted download may lose
 RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
 LONGEST_WAIT = 120.0  # seconds; a server that asks for more gets one clear error instead
-
-
-class FetchError(RuntimeError):
-    """A file that cannot be had; the message names it, says why, and what to do."""
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A file to fetch: `name` relative to the folder, `url`, and what is published about it, if anything."""
-
-    name: str
-    url: str
-    size: int | None = None
-    sha256: str | None = None
-    git_blob: str | None = None
-
-
-@dataclass(frozen=True)
-class Locked:
-    """What the first download of a file was; later ones must be the same."""
-
-    url: str
-    size: int
-    sha256: str
-
-
-class LockFile:
-    """`fetch.lock.json` in a folder: name -> Locked. Safe for several processes at once."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "fetch.lock.json"
-
-    def read(self) -> dict[str, Locked]:
-        """Raises FetchError for a file that is not a lock file."""
-        if not self.path.exists():
-            return {}
-        try:
-            return {name: Locked(**entry) for name, entry in json.loads(self.path.read_text("utf-8")).items()}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise FetchError(
-                f"{self.path}: not a lock file ({error}); delete it to record checksums anew"
-            ) from None
-
-    def record(self, name: str, entry: Locked) -> None:
-        """Add one entry and keep the others."""
-        with WeakFileLock(self.path.with_name(".fetch.lock.json.lock")):
-            entries = self.read() | {name: entry}
-            text = json.dumps({key: asdict(entries[key]) for key in sorted(entries)}, indent=1)
-            with whole(self.path) as draft:
-                draft.write_text(text + "\n", "utf-8")
 
 
 def fetch(
@@ -78,6 +25,7 @@ def fetch(
     timeout: float = 30.0,
     wait: float = 1.0,
     progress: Callable[[int], None] | None = None,
+    sleep: Callable[[float], None] | None = None,
 ) -> Path:
     """Fetch one file into `folder`; a file that is there and good is left alone.
 
@@ -90,7 +38,9 @@ def fetch(
         attempts: tries in a row without a new byte before giving up.
         timeout: seconds without a byte after which a try counts as failed.
         wait: seconds before the second try, doubled each time; a Retry-After header comes first.
-        progress: called with each number of bytes that arrived.
+        progress: called with each number of bytes that arrived, less than zero where they are lost again. It may raise:
+            what came so far stays for the next call.
+        sleep: waits that many seconds before another try; time.sleep by default.
 
     Raises:
         FetchError: no such file, wrong bytes, no room on the disk, a folder that cannot be written, or a
@@ -100,10 +50,14 @@ def fetch(
     target = folder / remote.name
     if Path(remote.name).is_absolute() or ".." in Path(remote.name).parts:
         raise FetchError(f"{remote.name!r}: a file to fetch must lie inside {folder}")
+    progress, sleep = progress or (lambda count: None), sleep or time.sleep
     try:
+        if target.is_file() and (locked := LockFile(folder).read().get(remote.name)):
+            verify(target, remote, locked, "delete it, or move it away, to fetch it again")
+            return target  # nothing to write: this works in a read-only folder, too
         target.parent.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(target.with_name(f".{target.name}.lock")):
-            return _fetch(remote, folder, target, attempts, timeout, wait, progress or (lambda count: None))
+            return _fetch(remote, folder, target, attempts, timeout, wait, progress, sleep)
     except OSError as error:
         if isinstance(error, requests.RequestException):
             raise
@@ -118,26 +72,28 @@ def _fetch(
     timeout: float,
     wait: float,
     progress: Callable[[int], None],
+    sleep: Callable[[float], None],
 ) -> Path:
     lock = LockFile(folder)
     locked = lock.read().get(remote.name)
     if target.exists():
-        _verify(target, remote, locked, "delete it, or move it away, to fetch it again")
+        verify(target, remote, locked, "delete it, or move it away, to fetch it again")
         if locked is None:
             lock.record(remote.name, Locked(remote.url, target.stat().st_size, sha256_of(target)))
         return target
     part = target.with_name(f"{target.name}.part")
-    failures = 0
+    failures, best = 0, part.stat().st_size if part.exists() else 0
+    progress(best)
     while True:
-        before = part.stat().st_size if part.exists() else 0
         try:
             _download(remote, part, timeout, progress)
             break
         except (_TryAgain, requests.RequestException) as error:
             after = part.stat().st_size if part.exists() else 0
-            failures = 1 if after > before else failures + 1  # a slow line that moves is not a failure
+            failures = 1 if after > best else failures + 1  # a slow line that moves is not a failure
+            best = max(best, after)
             if failures >= attempts:
-                raise FetchError(
+                raise Unreachable(
                     f"{remote.url}: gave up after {attempts} tries without progress: {error}; "
                     f"run the same command again to go on from {after} bytes"
                 ) from error
@@ -147,12 +103,11 @@ def _fetch(
                 raise FetchError(
                     f"{remote.url}: the server asks to wait {pause:.0f} s; try again then"
                 ) from error
-            time.sleep(pause)
+            sleep(pause)
     try:
-        _verify(
-            part, remote, locked, "it was removed; if the file was changed on purpose, edit the lock file"
-        )
+        verify(part, remote, locked, "it was removed; if the file was changed on purpose, edit the lock file")
     except FetchError:
+        progress(-part.stat().st_size)
         part.unlink()
         _forget(part)
         raise
@@ -182,6 +137,7 @@ def _download(remote: Remote, part: Path, timeout: float, progress: Callable[[in
         status = response.status_code
         if status == 416:  # the file is shorter than what we have: begin again
             part.unlink()
+            progress(-have)
             raise _TryAgain("the file became shorter while it was fetched")
         if status in RETRY_STATUS:
             raise _TryAgain(f"the server answered {status}", _retry_after(response))
@@ -192,9 +148,9 @@ def _download(remote: Remote, part: Path, timeout: float, progress: Callable[[in
         start = have if status == 206 else 0
         if start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             part.unlink()
+            progress(-have)
             raise _TryAgain("the server sent another range than asked")
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length else None
+        total = _total(remote, response, start)
         if remote.size is not None and total is not None and total != remote.size:
             raise FetchError(
                 f"{remote.url}: the server offers {total} bytes, not the published {remote.size}"
@@ -202,6 +158,7 @@ def _download(remote: Remote, part: Path, timeout: float, progress: Callable[[in
         _check_room(part, (total or remote.size or start) - start)
         new_mark = response.headers.get("ETag") or response.headers.get("Last-Modified")
         if not start:
+            progress(-have)
             part.unlink(missing_ok=True)  # bytes and mark never belong to different files, kill -9 or not
             _forget(part)
             if new_mark and not new_mark.startswith("W/"):
@@ -215,31 +172,24 @@ def _download(remote: Remote, part: Path, timeout: float, progress: Callable[[in
             raise _TryAgain(f"{size} of {total} bytes came")
 
 
-def _verify(path: Path, remote: Remote, locked: Locked | None, advice: str) -> None:
-    wanted_size = remote.size if remote.size is not None else locked and locked.size
-    size = path.stat().st_size
-    if wanted_size is not None and size != wanted_size:
-        raise FetchError(f"{path}: {size} bytes instead of {wanted_size}; {advice}")
-    for wanted in filter(None, (remote.sha256, locked and locked.sha256)):
-        if (found := sha256_of(path)) != wanted:
-            raise FetchError(f"{path}: SHA-256 is {found} instead of {wanted}; {advice}")
-    if remote.git_blob and (found := git_blob_of(path)) != remote.git_blob:
-        raise FetchError(f"{path}: git blob id is {found} instead of {remote.git_blob}; {advice}")
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def git_blob_of(path: Path) -> str:
-    """The id that `git hash-object` prints: a published checksum for files kept in git."""
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+def _total(remote: Remote, response: requests.Response, start: int) -> int | None:
+    """Bytes of the whole file; None where it comes in chunks, whose end is marked."""
+    kind = response.headers.get("Content-Type", "")
+    if kind.startswith("text/html") and Path(remote.name).suffix not in (".html", ".htm"):
+        raise FetchError(
+            f"{remote.url}: the server sent a web page instead of the file: open the link in a browser to see what it "
+            f"asks for (a login, a quota), and put the file where it belongs by hand"
+        )
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal():
+        return start + int(length)
+    marked = "chunked" in response.headers.get("Transfer-Encoding", "")
+    if not (marked or remote.size or remote.sha256 or remote.git_blob):
+        raise FetchError(
+            f"{remote.url}: the server does not say how long the file is, so nobody could tell whether all of it came; "
+            "fetch it by hand"
+        )
+    return None
 
 
 def _check_room(path: Path, needed: int) -> None:

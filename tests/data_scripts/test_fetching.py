@@ -1,62 +1,17 @@
 import errno
 import json
+import os
+import subprocess
+import sys
 import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 
 from data_scripts import fetching
-from data_scripts.fetching import FetchError, Remote, fetch, git_blob_of, sha256_of
-
-BODY = bytes(range(256)) * 4096
-
-
-@pytest.fixture
-def server():
-    """A server whose next answers are in `plan`; an empty plan means: serve the file as a good one would."""
-    state = SimpleNamespace(plan=[], seen=[], body=BODY, etag='"one"', ranges=True)
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-        def do_GET(self):
-            state.seen.append(self.headers.get("Range"))
-            fault = state.plan.pop(0) if state.plan else None
-            if isinstance(fault, tuple):
-                self.send_response(fault[0])
-                for name, value in fault[1].items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", "0")
-                return self.end_headers()
-            wanted = self.headers.get("Range")
-            same = self.headers.get("If-Range") == state.etag
-            start = int(wanted[6:-1]) if wanted and same and state.ranges else 0
-            rest = state.body[start:]
-            self.send_response(206 if start else 200)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(state.body) - 1}/{len(state.body)}")
-            self.send_header("Content-Length", str(len(rest)))
-            self.send_header("ETag", state.etag)
-            self.end_headers()
-            half = len(rest) // 2
-            if fault == "cut":
-                self.wfile.write(rest[:half])
-            elif fault == "stall":
-                self.wfile.write(rest[:half])
-                self.wfile.flush()
-                time.sleep(1)
-            else:
-                self.wfile.write(rest)
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    state.url = f"http://127.0.0.1:{http.server_port}/file.bin"
-    yield state
-    http.shutdown()
-    http.server_close()
+from data_scripts.fetching import fetch
+from data_scripts.published import FetchError, Remote, git_blob_of, sha256_of
+from rflav_lib import ROOT
 
 
 def get(server, folder, **options):
@@ -68,9 +23,9 @@ def get(server, folder, **options):
 
 def test_file_arrives_and_is_recorded_and_not_fetched_twice(server, tmp_path):
     path = get(server, tmp_path)
-    assert path.read_bytes() == BODY
+    assert path.read_bytes() == server.body
     entry = json.loads((tmp_path / "fetch.lock.json").read_text())["file.bin"]
-    assert entry == {"url": server.url, "size": len(BODY), "sha256": sha256_of(path)}
+    assert entry == {"url": server.url, "size": len(server.body), "sha256": sha256_of(path)}
     get(server, tmp_path)
     assert len(server.seen) == 1
 
@@ -78,21 +33,21 @@ def test_file_arrives_and_is_recorded_and_not_fetched_twice(server, tmp_path):
 @pytest.mark.parametrize("fault", ["cut", "stall"])
 def test_goes_on_where_it_stopped(server, tmp_path, fault):
     server.plan = [fault]
-    assert get(server, tmp_path).read_bytes() == BODY
-    assert server.seen == [None, f"bytes={len(BODY) // 2}-"]
+    assert get(server, tmp_path).read_bytes() == server.body
+    assert server.seen == [None, f"bytes={len(server.body) // 2}-"]
 
 
 def test_server_that_ignores_ranges_starts_again(server, tmp_path):
     server.plan, server.ranges = ["cut"], False
-    assert get(server, tmp_path).read_bytes() == BODY
+    assert get(server, tmp_path).read_bytes() == server.body
 
 
 def test_file_that_changes_between_tries_is_never_mixed(server, tmp_path):
     server.plan = ["cut"]
     with pytest.raises(FetchError, match="run the same command again"):
         get(server, tmp_path, attempts=1)
-    server.body, server.etag = BODY[::-1], '"two"'
-    assert get(server, tmp_path).read_bytes() == BODY[::-1]
+    server.body, server.etag = server.body[::-1], '"two"'
+    assert get(server, tmp_path).read_bytes() == server.body
 
 
 def test_waits_as_long_as_the_server_says(server, tmp_path, monkeypatch):
@@ -120,7 +75,7 @@ def test_gives_up_on_a_server_that_keeps_failing(server, tmp_path):
 def test_wrong_byte_is_refused(server, tmp_path):
     good = sha256_of(get(server, tmp_path))
     (tmp_path / "file.bin").unlink()
-    server.body = BODY[:100] + b"!" + BODY[101:]
+    server.body = server.body[:100] + b"!" + server.body[101:]
     with pytest.raises(FetchError, match="SHA-256"):
         get(server, tmp_path)
     assert not list(tmp_path.glob("file.bin*"))
@@ -132,7 +87,7 @@ def test_wrong_byte_is_refused(server, tmp_path):
 
 def test_a_damaged_file_is_reported_not_overwritten(server, tmp_path):
     path = get(server, tmp_path)
-    path.write_bytes(b"!" + BODY[1:])
+    path.write_bytes(b"!" + server.body[1:])
     with pytest.raises(FetchError, match="delete it"):
         get(server, tmp_path)
     assert path.read_bytes()[:1] == b"!"
@@ -160,7 +115,7 @@ def test_several_at_once_fetch_it_once(server, tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert (tmp_path / "file.bin").read_bytes() == BODY and len(server.seen) == 1
+    assert (tmp_path / "file.bin").read_bytes() == server.body and len(server.seen) == 1
 
 
 @pytest.mark.parametrize("name", ["/etc/file", "../file"])
@@ -172,3 +127,79 @@ def test_names_stay_inside(name, tmp_path):
 def test_git_blob_of_a_known_file(tmp_path):
     (tmp_path / "a").write_bytes(b"hello\n")
     assert git_blob_of(tmp_path / "a") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+def test_a_good_file_in_a_read_only_folder_is_enough(server, tmp_path):
+    get(server, tmp_path)
+    for path in (*tmp_path.iterdir(), tmp_path):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = sorted(path.stat().st_mtime_ns for path in (*tmp_path.iterdir(), tmp_path))
+    get(server, tmp_path)
+    assert before == sorted(path.stat().st_mtime_ns for path in (*tmp_path.iterdir(), tmp_path))
+
+
+def test_a_folder_that_may_not_be_written(server, tmp_path):
+    tmp_path.chmod(0o555)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("this user may write to read-only folders")
+    with pytest.raises(FetchError, match="Permission denied"):
+        get(server, tmp_path)
+
+
+FULL_DISK = """
+import resource, sys
+from data_scripts.fetching import fetch
+from data_scripts.published import FetchError, Remote
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # writes beyond fail, as on a full disk
+try:
+    fetch(Remote("file.bin", sys.argv[1]), sys.argv[2])
+except FetchError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_fills_up_while_writing(server, tmp_path):
+    command = [sys.executable, "-c", FULL_DISK, server.url, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, cwd=ROOT)
+    assert "file.bin: cannot be written: File too large" in done.stdout
+    assert not (tmp_path / "file.bin").exists()
+    assert get(server, tmp_path).read_bytes() == server.body  # there is room again: it goes on
+    assert server.seen[-1].startswith("bytes=")
+
+
+def test_a_web_page_instead_of_the_file(server, tmp_path):
+    server.kind = "text/html; charset=utf-8"
+    with pytest.raises(FetchError, match="a web page instead of the file"):
+        get(server, tmp_path)
+    assert not (tmp_path / "file.bin").exists() and len(server.seen) == 1
+
+
+def test_a_file_of_unknown_length_needs_something_published(server, tmp_path):
+    server.length = False
+    with pytest.raises(FetchError, match="does not say how long"):
+        get(server, tmp_path)
+    assert get(server, tmp_path, size=len(server.body)).read_bytes() == server.body
+    (tmp_path / "file.bin").unlink()
+    server.plan = ["cut"]
+    with pytest.raises(FetchError, match="bytes instead of"):
+        get(server, tmp_path, size=len(server.body))
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_progress_adds_up_to_the_file(server, tmp_path, ranges):
+    counts = []
+    server.plan, server.ranges = ["cut"], ranges
+    get(server, tmp_path, progress=counts.append)
+    assert sum(counts) == len(server.body)
+
+
+def test_progress_may_stop_it(server, tmp_path):
+    def stop(count):
+        if count > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        get(server, tmp_path, progress=stop)
+    assert (tmp_path / "file.bin.part").stat().st_size > 0
+    assert get(server, tmp_path).read_bytes() == server.body
+    assert server.seen[-1].startswith("bytes=")
