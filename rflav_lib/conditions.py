@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from rflav_lib.av_files import read_sound
+from rflav_lib.av_sound import read_sound
 from rflav_lib.image_codec import letterbox, to_uint8
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
@@ -27,7 +27,7 @@ def given_sound(audio: Sound, mel: MelCodec) -> np.ndarray:
     rate, name = mel.config.sample_rate, "audio"
     if isinstance(audio, str | Path):
         name = str(audio)
-        waveform, _ = read_sound(Path(audio), rate)
+        waveform = read_sound(Path(audio), rate)
     elif isinstance(audio, Clip):
         if audio.sample_rate != rate:
             raise ValueError(f"audio is at {audio.sample_rate} Hz, the model hears {rate} Hz: resample it")

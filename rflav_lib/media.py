@@ -1,18 +1,22 @@
 """Clip: video frames and the sound that belongs to them; reads, writes, and shows itself."""
 
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self, get_args
 
 import av
 import numpy as np
 
-from rflav_lib.av_files import Interpolation, MediaError, encode, read_frames, read_sound, sample_at
+from rflav_lib.av_files import Interpolation, MediaError, encode, sample_at
+from rflav_lib.av_pictures import pictures
+from rflav_lib.av_probe import MediaInfo, probe, require_both
+from rflav_lib.av_sound import sound
 from rflav_lib.files import whole
 
-__all__ = ["Clip", "MediaError"]
+__all__ = ["Clip", "MediaError", "MediaInfo", "probe"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,23 +67,77 @@ class Clip:
         return len(self.frames) / self.frame_rate
 
     @classmethod
-    def read(cls, path: str | Path, frame_rate: float = 10, sample_rate: int = 16000) -> Self:
-        """Read the time that picture and sound of a file both cover.
+    def read(
+        cls,
+        path: str | Path,
+        frame_rate: float = 10,
+        sample_rate: int = 16000,
+        start: float = 0.0,
+        frames: int | None = None,
+        info: MediaInfo | None = None,
+    ) -> Self:
+        """Read the time that picture and sound of a file both cover, or a window of it.
 
-        For each instant of `frame_rate` the frame with the nearest time stamp is taken, at its full size.
-        Sound is resampled, and its channels averaged. The span is rounded to whole frames: up to half a frame
-        at the end is filled with silence or cut off.
+        Frame k shows what is on the screen at (k + 1/2) / frame_rate, at its full size, upright, with square
+        pixels. Sound is resampled, and its channels averaged. The shared time is rounded to whole frames: up to
+        half a frame at the end is filled (picture held, silence) or cut off. A window equals the same slice of
+        the whole, bit for bit, and the file is decoded no further than it needs.
+
+        Args:
+            path: whatever FFmpeg reads.
+            frame_rate: frames per second of the clip.
+            sample_rate: samples per second of the clip.
+            start: s into the shared time, a multiple of a frame.
+            frames: how many; None for all that follow.
+            info: what `probe` said about the file, if that is known already.
 
         Raises:
             MediaError: no such file, not a media file, no video or no audio in it, or broken data.
+            ValueError: rates that are none, a window that is not in the file.
         """
+        (clip,) = cls.pieces(path, None, frame_rate, sample_rate, start, frames, info)
+        return clip
+
+    @classmethod
+    def pieces(
+        cls,
+        path: str | Path,
+        frames_each: int | None,
+        frame_rate: float = 10,
+        sample_rate: int = 16000,
+        start: float = 0.0,
+        frames: int | None = None,
+        info: MediaInfo | None = None,
+    ) -> Iterator[Self]:
+        """What `read` reads, in clips of `frames_each` frames (the last may be shorter), one after the other.
+
+        The file is decoded once, and memory holds one piece, however long the file. `concatenate` makes the
+        whole again.
+        """
+        path = Path(path)
         _check_rates(frame_rate, sample_rate)
-        waveform, sound_start = read_sound(Path(path), sample_rate)
-        sound_end = sound_start + len(waveform) / sample_rate
-        frames, start = read_frames(Path(path), frame_rate, sound_start, sound_end)
-        first = round((start - sound_start) * sample_rate)
-        length = sample_at(len(frames), frame_rate, sample_rate)
-        return cls(np.stack(frames), _fit(waveform[first:], length), frame_rate, sample_rate)
+        info = probe(path) if info is None else info
+        require_both(path, info)
+        first, count = _window(path, info, frame_rate, start, frames)
+        if frames_each is None:
+            frames_each = count
+        elif frames_each < 1:
+            raise ValueError(f"frames_each must be at least 1, got {frames_each}")
+        begin = round((info.start - info.audio_start) * sample_rate) + sample_at(
+            first, frame_rate, sample_rate
+        )
+        heard, seen = sound(path, info, sample_rate, begin), pictures(path, info, frame_rate, first, count)
+        waveform = np.zeros(0, np.float32)
+        for done in range(0, count, frames_each):
+            length = min(frames_each, count - done)
+            here, there = (sample_at(k, frame_rate, sample_rate) for k in (done, done + length))
+            parts = [waveform]
+            while sum(map(len, parts)) < there - here and (part := next(heard, None)) is not None:
+                parts.append(part)
+            waveform = np.concatenate(parts)
+            images = np.stack(list(islice(seen, length)))
+            yield cls(images, _fit(waveform, there - here), frame_rate, sample_rate)
+            waveform = waveform[there - here :]
 
     def save(
         self, path: str | Path, scale: int = 1, interpolation: Interpolation = "nearest", crf: int = 16
@@ -184,6 +242,24 @@ class Clip:
         from rflav_lib.view.clip_display import mime_bundle  # late: drawing needs far more than clips do
 
         return mime_bundle(self)
+
+
+def _window(
+    path: Path, info: MediaInfo, frame_rate: float, start: float, frames: int | None
+) -> tuple[int, int]:
+    """Number of the first frame, and how many."""
+    total = info.frames_at(frame_rate)
+    if total < 1:
+        raise MediaError(f"{path}: picture and sound share {info.duration:.3f} s, less than half a frame")
+    first = round(start * frame_rate)
+    if start < 0 or abs(first - start * frame_rate) > 1e-3:
+        raise ValueError(f"start must be a multiple of a frame, {1 / frame_rate:g} s, got {start}")
+    count = total - first if frames is None else frames
+    if count < 1 or first + count > total:
+        raise ValueError(
+            f"{path}: has {total} frames at {frame_rate:g} fps, so no {count} frames from {start:g} s on"
+        )
+    return first, count
 
 
 def _check_array(array: np.ndarray, name: str, dtype: type) -> None:

@@ -1,0 +1,74 @@
+"""The pictures of a media file at a wanted rate, from any instant on."""
+
+from collections.abc import Iterator
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rflav_lib.av_files import MediaError
+from rflav_lib.av_orientation import Renderer
+from rflav_lib.av_probe import MediaInfo
+from rflav_lib.av_source import best_stream, decoded, opened
+
+SAME = 1e-6  # s; time stamps nearer than this are equal
+NEAR = 1.0  # s; no seeking for so little
+FURTHER_BACK = (0.0, 2.0, 10.0)  # s; tried in turn where a file's seek points lead too far
+
+
+def pictures(path: Path, info: MediaInfo, frame_rate: float, first: int, count: int) -> Iterator[np.ndarray]:
+    """Frames first, first + 1, ... of the file's clip: `count` pictures uint8 (h w 3), one at a time.
+
+    Frame k is what is on the screen at `info.start` + (k + 1/2) / frame_rate: in the middle of the sound that
+    belongs to it (the clock of `data.toy`). Memory does not grow with the file.
+
+    Raises:
+        MediaError: damaged data, pictures that change their size, or fewer than the file says.
+    """
+    instants = [info.start + (first + k + 0.5) / frame_rate for k in range(count)]
+    shown, picture, done = None, None, 0
+    render = None
+    for frame, aspect in _from(path, info, instants[0]):
+        render = render or Renderer(info.rotation, info.mirrored, aspect)
+        while done < count and shown is not None and frame.time > instants[done] + SAME:
+            picture = _checked(path, info, render, shown) if picture is None else picture
+            yield picture
+            done += 1
+        if done == count:
+            return
+        shown, picture = frame, None
+    end = shown.time + float((shown.duration or 0) * shown.time_base)
+    if end < info.video_end - 0.1:
+        raise MediaError(f"{path}: is truncated: video ends after {end:.2f} s of {info.video_end:.2f} s")
+    picture = _checked(path, info, render, shown) if picture is None else picture
+    for _ in range(count - done):
+        yield picture
+
+
+def _checked(path: Path, info: MediaInfo, render: Renderer, frame: Any) -> np.ndarray:
+    picture = render.picture(frame)
+    height, width, _ = picture.shape
+    if (width, height) != (info.width, info.height):
+        raise MediaError(f"{path}: its pictures change their size: {width}x{height} at {frame.time:.2f} s")
+    return picture
+
+
+def _from(path: Path, info: MediaInfo, instant: float) -> Iterator[tuple[Any, Any]]:
+    """Decoded frames in order, the first of them on the screen at `instant` or before it."""
+    for back in (*FURTHER_BACK, inf):
+        target = instant - back
+        seek = target > info.video_start + NEAR
+        with opened(path) as container:
+            stream = best_stream(container, "video")
+            if seek:
+                container.seek(int(target / stream.time_base), stream=stream)
+            frames = decoded(path, container, stream, from_key=seek)
+            first = next(frames, None)
+            if seek and (first is None or first.time > instant + SAME):
+                continue
+            if first is None:
+                raise MediaError(f"{path}: the video stream is empty")
+            yield first, stream.sample_aspect_ratio
+            yield from ((frame, stream.sample_aspect_ratio) for frame in frames)
+            return

@@ -1,0 +1,134 @@
+"""The sound of a media file: mono, at a wanted rate, from any sample on, each sample where its time stamp says."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import count
+from math import ceil, inf
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from rflav_lib.av_files import MediaError
+from rflav_lib.av_probe import TRUNCATION, MediaInfo, probe
+from rflav_lib.av_source import best_stream, decoded, opened
+
+# Decoders remember, and so do resamplers: sound decoded from the middle of a file differs a little from the same
+# sound decoded from its beginning. So a file is always decoded in the same segments, each from a fixed point a
+# little before it, and what is read does not depend on where one began to read.
+SEGMENT = 10  # s
+RUN_UP = 1  # s that the resampler hears before a segment; the decoder begins as long before that
+JITTER = 0.003  # s; WebM and Matroska round their time stamps to 1 ms: such steps are no gaps
+GAP = 0.02  # s; a lost packet leaves at least so much missing
+LOUDEST = 16.0  # times full scale; only broken data is louder
+
+
+def sound(path: Path, info: MediaInfo, sample_rate: int, first: int = 0) -> Iterator[np.ndarray]:
+    """Pieces of the mono waveform float32, channels averaged, one after the other, from sample `first` on.
+
+    Sample n is the instant `info.audio_start` + n / sample_rate; the last lies before `info.audio_end`.
+    Memory does not grow with the file. WebM and Matroska date sound to the millisecond only, so there it is
+    decoded from the file's beginning every time; elsewhere at most `SEGMENT` + 2 s before `first` are.
+
+    Raises:
+        MediaError: damaged data, a gap in the sound, or less sound than the file says.
+    """
+    total = round((info.audio_end - info.audio_start) * sample_rate)
+    length = SEGMENT * sample_rate if info.audio_tick * info.sample_rate < 1.001 else inf
+    for number in count(0 if length == inf else first // length):
+        done = 0 if length == inf else number * length
+        for piece in _segment(path, info, sample_rate, number, min(length, total - done)):
+            useful = piece[max(0, first - done) :]
+            done += len(piece)
+            if len(useful):
+                yield useful
+        if done >= total:
+            return
+
+
+def read_sound(path: Path, sample_rate: int) -> np.ndarray:
+    """The whole sound of a file, with or without pictures: mono float32 (s,)."""
+    info = probe(path)
+    if info.audio_codec is None:
+        raise MediaError(f"{path}: has no audio stream")
+    return np.concatenate([np.zeros(0, np.float32), *sound(path, info, sample_rate)])
+
+
+def _segment(path: Path, info: MediaInfo, sample_rate: int, number: int, length: int) -> Iterator[np.ndarray]:
+    """Exactly `length` samples: those of one segment."""
+    source_rate = info.sample_rate
+    begin = max(0, number * SEGMENT - RUN_UP) * source_rate
+    skip = RUN_UP * sample_rate if number else 0
+    # samples beyond what is wanted that the resampler must hear: more than its filter is long
+    end = begin + ceil((skip + length) * source_rate / sample_rate) + source_rate // 10
+    resampler = av.AudioResampler("fltp", "mono", sample_rate)
+    position = begin
+    for piece in _from(path, info, begin):
+        for resampled in resampler.resample(_frame(piece, position, source_rate)):
+            samples = resampled.to_ndarray()[0]
+            useful = samples[skip : skip + length]
+            skip, length = max(0, skip - len(samples)), length - len(useful)
+            if len(useful):
+                yield useful
+        position += len(piece)
+        if length <= 0 or position > end:
+            break
+    if length > 0:
+        rest = [resampled.to_ndarray()[0] for resampled in resampler.resample(None)]
+        samples = np.concatenate([np.zeros(0, np.float32), *rest])[skip : skip + length]
+        yield np.pad(samples, (0, length - len(samples)))  # headers round up, by less than TRUNCATION
+
+
+def _from(path: Path, info: MediaInfo, begin: int) -> Iterator[np.ndarray]:
+    """Mono samples at the file's own rate, contiguous, the first of them number `begin`."""
+    rate = info.sample_rate
+    with opened(path) as container:
+        stream = best_stream(container, "audio")
+        if begin:
+            target = info.audio_start + begin / rate - RUN_UP
+            container.seek(int(Fraction(target) / stream.time_base), stream=stream)
+        position = None
+        for frame in decoded(path, container, stream):
+            if frame.sample_rate != rate or frame.layout.nb_channels != info.channels:
+                raise MediaError(f"{path}: its sound changes rate or channels at {frame.time:.2f} s")
+            stamp = (frame.time - info.audio_start) * rate
+            if position is None:
+                position = round(stamp)
+                if position > begin:
+                    raise MediaError(f"{path}: its sound cannot be found at {frame.time:.2f} s")
+            step = stamp - position
+            if abs(step) > GAP * rate:
+                raise MediaError(f"{path}: its sound has a gap of {step / rate:.2f} s at {frame.time:.2f} s")
+            samples = _mono(path, frame)
+            if abs(step) > JITTER * rate:  # keep to the time stamps
+                samples = np.pad(samples, (max(0, round(step)), 0))[max(0, -round(step)) :]
+            useful = samples[max(0, begin - position) :]
+            position += len(samples)
+            if len(useful):
+                yield useful
+    end = info.audio_start + (position or 0) / rate
+    if end < info.audio_end - TRUNCATION:
+        raise MediaError(f"{path}: is truncated: audio ends after {end:.2f} s of {info.audio_end:.2f} s")
+
+
+def _mono(path: Path, frame: Any) -> np.ndarray:
+    """The mean of the channels: float32 (s,)."""
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype == np.uint8:
+        samples = (samples.astype(np.float32) - 128) / 128
+    elif np.issubdtype(samples.dtype, np.integer):
+        samples = samples / np.float32(-np.iinfo(samples.dtype).min)
+    samples = samples.mean(axis=0, dtype=np.float32)
+    peak = np.abs(samples).max(initial=0)
+    if not peak <= LOUDEST:  # NaN is not either
+        raise MediaError(f"{path}: is damaged: sound of {peak:.3g} times full scale at {frame.time:.2f} s")
+    return samples
+
+
+def _frame(samples: np.ndarray, position: int, sample_rate: int) -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
+    frame.sample_rate, frame.time_base, frame.pts = sample_rate, Fraction(1, sample_rate), position
+    return frame

@@ -1,0 +1,195 @@
+"""What lies in a folder of clips: found once, kept next to the data, looked at again where files change.
+
+    <root>/train/rain/a.mp4     a class folder gives the clips in it their class
+    <root>/train/b.mp4          or there are no classes at all
+    <root>/test/...             the same classes
+
+Hidden files and folders (their names begin with a dot) are none of ours.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from rflav_lib.av_files import MediaError
+from rflav_lib.av_probe import MediaInfo, probe, require_both
+from rflav_lib.files import whole
+
+SPLITS = ("train", "test")
+INDEX = ".rflav-clips.json"
+VERSION = 1  # of the index and of what `probe` finds: another one means that all files are looked at anew
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of a split.
+
+    Attributes:
+        place: its path from the root on, with forward slashes.
+        class_name: its folder; None outside a class folder.
+        info: what `probe` found; None where it cannot be used.
+        reason: why it cannot be used; "" if it can.
+    """
+
+    place: str
+    class_name: str | None
+    info: MediaInfo | None
+    reason: str = ""
+
+
+def read_index(
+    root: Path, split: str, index_file: Path | None, workers: int
+) -> tuple[tuple[str, ...], list[Found]]:
+    """Class names, the same in every split, and all files of one split in order of their places.
+
+    Only files that are new or have changed (size or time) are opened, and those that could not be used before.
+    The stored list of classes grows at its end alone, so a label keeps its meaning.
+
+    Raises:
+        FileNotFoundError: no such folder. ValueError: an index that cannot be read.
+    """
+    if not (root / split).is_dir():
+        raise FileNotFoundError(
+            f"{root / split}: no such folder; clips belong into {root}/{{train,test}}/[class/]"
+        )
+    path = root / INDEX if index_file is None else index_file
+    known = _load(path)
+    class_names = _class_names(root, split, known["class_names"])
+    scanned = [(found, None if found.reason else _state(root / found.place)) for found in _scan(root, split)]
+    states = {found.place: state for found, state in scanned if state is not None}
+    files = {
+        place: entry
+        for place, entry in known["files"].items()
+        if not place.startswith(f"{split}/") or entry["state"] == states.get(place)
+    }
+    reasons: dict[str, str] = {}
+    try:
+        for place, result in _look(root, [place for place in states if place not in files], split, workers):
+            if isinstance(result, MediaInfo):
+                files[place] = {"state": states[place], "info": asdict(result)}
+            else:
+                reasons[place] = result
+    finally:  # after Ctrl-C, what was found is kept
+        new = {"version": VERSION, "class_names": class_names, "files": dict(sorted(files.items()))}
+        if new != known:
+            _store(path, new, asked=index_file is not None)
+    return tuple(class_names), [_with_facts(found, files, reasons) for found, _ in scanned]
+
+
+def _with_facts(found: Found, files: dict[str, Any], reasons: dict[str, str]) -> Found:
+    if found.reason:
+        return found
+    if found.place in files:
+        return Found(found.place, found.class_name, MediaInfo(**files[found.place]["info"]))
+    return Found(found.place, found.class_name, None, reasons.get(found.place, "has gone while it was read"))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        version, class_names, files = known["version"], known["class_names"], known["files"]
+    except FileNotFoundError:
+        return {"class_names": [], "files": {}}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{path}: not a readable index of clips ({error!r}); delete it, and it is built anew"
+        ) from error
+    return {"version": VERSION, "class_names": class_names, "files": files if version == VERSION else {}}
+
+
+def _store(path: Path, index: dict[str, Any], asked: bool) -> None:
+    """Write the index whole. Two processes may both do so: each writes all it found, and the later one stays."""
+    try:
+        with whole(path) as draft:
+            draft.write_text(json.dumps(index, indent=0), encoding="utf-8")
+    except OSError as error:
+        if asked:
+            raise
+        warnings.warn(
+            f"{path}: the index cannot be kept next to the data ({error.strerror}), so all files are looked at "
+            "again every time; say index_file=... to keep it elsewhere",
+            stacklevel=4,
+        )
+
+
+def _class_names(root: Path, split: str, stored: list[str]) -> list[str]:
+    folders = {path.name for part in {*SPLITS, split} for path in _listing(root / part) if path.is_dir()}
+    return stored + sorted(folders - set(stored))
+
+
+def _listing(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _scan(root: Path, split: str) -> Iterator[Found]:
+    """Every file of the split; what needs no opening to be refused comes with its reason."""
+    top = _listing(root / split)
+    classes = any(path.is_dir() for path in top)
+    for path in top:
+        if path.is_dir():
+            yield from _scan_class(root, path)
+        else:
+            reason = "lies beside the class folders, so it has no class" if classes else _outside(root, path)
+            yield Found(path.relative_to(root).as_posix(), None, None, reason)
+
+
+def _scan_class(root: Path, folder: Path) -> Iterator[Found]:
+    place = folder.relative_to(root).as_posix()
+    try:
+        reason, inside = _outside(root, folder), _listing(folder)
+    except OSError as error:
+        reason, inside = f"cannot be listed: {error.strerror}", []
+    if reason or not inside:
+        yield Found(place, folder.name, None, reason or "a class folder without clips")
+        return
+    for path in inside:
+        reason = "a folder inside a class folder" if path.is_dir() else _outside(root, path)
+        yield Found(path.relative_to(root).as_posix(), folder.name, None, reason)
+
+
+def _outside(root: Path, path: Path) -> str:
+    """Why a link is not followed; "" for what lies inside the root."""
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError):  # a RuntimeError is a circle of links
+        return "a dead link" if path.is_symlink() else "cannot be reached"
+    return "" if target.is_relative_to(root.resolve()) else "a link that leads out of the folder"
+
+
+def _state(path: Path) -> list[int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _look(root: Path, places: list[str], split: str, workers: int) -> Iterator[tuple[str, MediaInfo | str]]:
+    """Probe files in parallel; what each holds, or why it cannot be used. FFmpeg lets go of Python's lock."""
+    if not places:
+        return
+    pool = ThreadPoolExecutor(max(1, workers))
+    try:
+        futures = {pool.submit(_probed, root / place): place for place in places}
+        bar = tqdm(as_completed(futures), total=len(places), desc=f"looking at {split} clips", unit="file")
+        for future in bar:
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _probed(path: Path) -> MediaInfo | str:
+    try:
+        info = probe(path)
+        require_both(path, info)
+    except MediaError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return info
