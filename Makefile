@@ -5,10 +5,10 @@ BIN := .venv/bin/python
 READY := .venv/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab html train notebooks test check format bench clean distclean
+.PHONY: help setup demo lab html train notebooks test test-browser check format bench clean distclean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 setup: $(READY)  ## build .venv with everything in it; once, then it does nothing
 
@@ -35,6 +35,9 @@ notebooks: $(READY)  ## execute all notebooks and store what they print; NAMES="
 # cheap first, and papermill before nbval: papermill notices at once when a kernel dies
 test: $(READY)  ## everything this repository claims, checked
 	@$(BIN) tools/run_stages.py lint tests papermill nbval
+
+test-browser: $(READY)  ## the live player in a real JupyterLab and Chromium; installs Chromium where apt is there
+	@$(BIN) tools/browser_tests.py
 
 check: $(READY)  ## lint and fast tests only: a minute or so
 	@$(BIN) tools/run_stages.py lint fast

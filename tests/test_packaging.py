@@ -22,6 +22,7 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-
 REQUIREMENTS = [
     Requirement(text) for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
 ]
+OPTIONAL = [Requirement(text) for text in PROJECT["optional-dependencies"]["browser"]]
 
 
 def pins(text: str) -> dict[str, str]:
@@ -75,7 +76,7 @@ def test_a_second_list_is_noticed(dependencies, expected):
     assert expected in problem
 
 
-@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda requirement: requirement.name)
+@pytest.mark.parametrize("requirement", [*REQUIREMENTS, *OPTIONAL], ids=lambda requirement: requirement.name)
 def test_every_dependency_is_pinned_to_a_version_it_allows(requirement):
     pinned = pins(CONSTRAINTS).get(canonicalize_name(requirement.name))
     assert pinned is not None, f"{requirement.name} has no pin in constraints.txt"

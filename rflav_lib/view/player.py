@@ -1,0 +1,246 @@
+"""The live player: picture and sound of an endless stream, in JupyterLab, while they are made.
+
+    from rflav_lib.view.player import play
+    play(pipe, y="rain")
+
+**How it keeps together.** A canvas and WebAudio, and not an encoded stream in a `<video>` (MediaSource): a chunk of
+sound is scheduled to the sample behind the one before, and the picture is chosen by what is heard at the moment, so
+the two cannot drift apart; nothing is encoded, which would cost the kernel time, make every chunk wait for a key
+frame, and shift the sound by the codec's priming (64 ms, over half a frame); and the browser needs no codec. The raw
+frames are small: 12 KB of picture and 6 KB of sound for a frame of 64x64. Larger frames travel as JPEG.
+
+**Who waits for whom.** The kernel makes clips in a thread (`player_feed.py`), at most `ahead` seconds beyond what the
+browser says it has played. A machine too slow for live play stops picture and sound together until a second is there.
+Stop silences the browser at once, whatever the kernel is doing; JupyterLab from 4.4 on also reaches the kernel while
+a cell runs, others do when it is done, and generation has long stopped for want of credit by then.
+"""
+
+import io
+import itertools
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import torch
+import traitlets
+from PIL import Image
+
+from rflav_lib import ROOT
+from rflav_lib.clip_stream import ClipStream
+from rflav_lib.media import Clip
+from rflav_lib.pipeline import Label, RFLAVPipeline
+from rflav_lib.schedule import check_steps
+from rflav_lib.view.player_feed import Feed
+
+RAW_PIXELS = 128 * 128  # of a frame; larger ones are sent as JPEG
+JPEG_QUALITY = 92
+CHUNK_SECONDS = 0.5
+SAVED_PIXELS = 256  # small pictures are saved enlarged about to this side
+
+
+class Player(anywidget.AnyWidget):
+    """The live player as a widget. Make one with `play`; Start is pressed in the browser.
+
+    Attributes:
+        y, steps_per_frame: set them while it plays, here or in the browser: `player.y = "siren"`.
+        seed: of the noise, from the next Start on. The same seed, class and steps play the same again.
+        running: whether it plays, or is about to.
+        message: the last line it said: where it saved, or why it failed.
+    """
+
+    _esm = Path(__file__).with_name("player.js")
+    _css = Path(__file__).with_name("player.css")
+    y = traitlets.Any().tag(sync=True)
+    steps_per_frame = traitlets.Int(2).tag(sync=True)
+    seed = traitlets.Int(0).tag(sync=True)
+    running = traitlets.Bool(False).tag(sync=True)
+    facts = traitlets.Dict().tag(sync=True)  # what the browser has to know once
+
+    def __init__(
+        self,
+        pipe: RFLAVPipeline,
+        folder: Path,
+        ahead: float,
+        patience: float,
+        options: dict[str, Any],
+        **start: Any,
+    ) -> None:
+        mel, size = pipe.mel.config, pipe.frame_size
+        self._pipe, self._folder, self._options = pipe, folder, options
+        self._chunk = max(1, round(CHUNK_SECONDS * mel.frame_rate))
+        self._ahead, self._patience = max(1, round(ahead * mel.frame_rate)), patience
+        self._feed: Feed | None = None
+        self._run = 0
+        self.message = ""
+        classes = list(pipe.config.class_names) or list(range(pipe.transformer.config.num_classes))
+        facts = {
+            "size": size,
+            "frameRate": mel.frame_rate,
+            "sampleRate": mel.sample_rate,
+            "classes": classes,
+            "enough": min(self._ahead, round(mel.frame_rate)),  # frames that must be there before it plays
+            "most": self._ahead + self._chunk - 1,
+        }
+        super().__init__(facts=facts, **start)
+        self.on_msg(self._received)
+
+    @traitlets.validate("y")
+    def _check_class(self, proposal: dict[str, Any]) -> Label | None:
+        numbers = self._pipe.label_numbers(proposal["value"])
+        if numbers is None:
+            return None
+        if len(numbers) != 1:
+            raise ValueError(f"a player shows one clip, so it takes one class, not {len(numbers)}")
+        names = list(self._pipe.config.class_names)
+        return names[numbers[0]] if names else int(numbers[0])
+
+    @traitlets.validate("steps_per_frame")
+    def _check_steps(self, proposal: dict[str, Any]) -> int:
+        return check_steps(proposal["value"])
+
+    @traitlets.observe("y", "steps_per_frame")
+    def _steer(self, change: dict[str, Any]) -> None:
+        if self._feed is not None:
+            self._feed.steer(change["name"], change["new"])
+
+    @traitlets.observe("running")
+    def _start_or_stop(self, change: dict[str, Any]) -> None:
+        previous = self._feed
+        if previous is not None:
+            previous.end()
+        if not change["new"]:
+            return
+        self._run += 1
+        self.message = ""
+        run = self._run
+        self._feed = Feed(
+            self._open_stream,
+            lambda first, clip, speed: self._send_clip(run, first, clip, speed),
+            lambda text: self._fail(run, text),
+            self._ahead,
+            self._patience,
+            after=previous,
+        )
+        self._feed.begin()
+
+    @property
+    def seen(self) -> Clip | None:
+        """What has been played since Start, at most the last ten minutes; None if nothing was."""
+        return None if self._feed is None else self._feed.seen()
+
+    def save(self, path: str | Path | None = None) -> Path:
+        """Write what has been played since Start as .mp4; without a path, under a new name in the player's folder.
+
+        Raises:
+            ValueError: nothing has been played. MediaError: the file cannot be written.
+        """
+        clip = self.seen
+        if clip is None:
+            raise ValueError("nothing has been played yet: press Start first")
+        return clip.save(path or self._new_path(), scale=max(2, SAVED_PIXELS // clip.frames.shape[1]))
+
+    def close(self) -> None:
+        """Stop, and take the widget out of the page."""
+        if self._feed is not None:
+            self._feed.end()
+        super().close()
+
+    def _new_path(self) -> Path:
+        names = (self._folder / f"player-{number:03d}.mp4" for number in itertools.count(1))
+        return next(path for path in names if not path.exists())
+
+    def _open_stream(self) -> ClipStream:
+        return self._pipe.stream(
+            steps_per_frame=self.steps_per_frame,
+            chunk_frames=self._chunk,
+            y=self.y,
+            generator=torch.Generator().manual_seed(self.seed),
+            **self._options,
+        )
+
+    def _received(self, _widget: object, content: dict[str, Any], _buffers: list[Any]) -> None:
+        """A message of the browser: how far it has played, or the wish to save."""
+        if content.get("kind") == "played" and self._feed is not None:
+            run = content["run"]  # 0 while it waits for the first clip
+            if run in (0, self._run):
+                self._feed.acknowledge(content["frames"] if run else 0)
+        elif content.get("kind") == "save":
+            try:
+                path = self.save()
+            except Exception as error:
+                self._say(str(error))
+            else:
+                self._say(f"saved {self.seen.duration:.1f} s as {_short(path)}")
+
+    def _send_clip(self, run: int, first: int, clip: Clip, speed: float) -> None:
+        pictures, sizes = _packed(clip.frames)
+        content = {
+            "kind": "clip", "run": run, "first": first, "count": len(clip), "sizes": sizes, "speed": speed,
+        }  # fmt: skip
+        self.send(content, buffers=[pictures, clip.waveform.astype("<f4").tobytes()])
+
+    def _say(self, text: str) -> None:
+        self.message = text
+        self.send({"kind": "said", "text": text})
+
+    def _fail(self, run: int, text: str) -> None:
+        if run == self._run:
+            self._say(f"generation stopped: {text}")
+            self.running = False
+
+    def __repr__(self) -> str:
+        facts = self.facts
+        settings = f"y={self.y!r}, steps_per_frame={self.steps_per_frame}, seed={self.seed}"
+        size = facts["size"]
+        return f"Player({size}x{size} @ {facts['frameRate']:g} fps, {facts['sampleRate']} Hz, {settings})"
+
+
+def play(
+    pipe: RFLAVPipeline,
+    y: Label | None = None,
+    steps_per_frame: int = 2,
+    seed: int = 0,
+    ahead: float = 2.0,
+    folder: str | Path = ROOT / "outputs",
+    patience: float = 10.0,
+    **options: Any,
+) -> Player:
+    """A live player of an endless stream, for JupyterLab: shows and plays what `pipe` makes while it makes it.
+
+    Args:
+        pipe: the pipeline that makes it.
+        y: class to begin with, by name or number; None for no class.
+        steps_per_frame: the paper's N. More is finer and slower.
+        seed: of the noise.
+        ahead: seconds that may be made beyond what was played: less follows a change of class sooner, more
+            survives a machine that is busy in between.
+        folder: where "save what I saw" writes.
+        patience: seconds without an answer of the browser after which generation stops.
+        options: for `pipe.stream`, such as `guidance_scale=2` or `dtype=torch.bfloat16`.
+
+    Raises:
+        ValueError: an unknown class, or a number out of range.
+    """
+    check_steps(steps_per_frame)
+    if not ahead > 0 or not patience > 0:
+        raise ValueError(f"ahead and patience must be positive, got {ahead!r} and {patience!r}")
+    start = {"y": y, "steps_per_frame": steps_per_frame, "seed": seed}
+    return Player(pipe, Path(folder), ahead, patience, options, **start)
+
+
+def _packed(frames: np.ndarray) -> tuple[bytes, list[int]]:
+    """Frames uint8 (k h w 3) -> their bytes, and the size of each if they are JPEG files, else nothing."""
+    if frames.shape[1] * frames.shape[2] <= RAW_PIXELS:
+        return frames.tobytes(), []
+    files = []
+    for frame in frames:
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+        files.append(buffer.getvalue())
+    return b"".join(files), [len(file) for file in files]
+
+
+def _short(path: Path) -> str:
+    """Seen from the repository, where it lies in it."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
