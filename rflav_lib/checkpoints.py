@@ -1,74 +1,208 @@
-"""Checkpoints of a training run: folders that appear whole, are pruned, and refused when they do not fit."""
+"""Checkpoints of a training run: folders that appear whole, are pruned by a rule, and refused when they do not fit.
+
+A checkpoint holds full tensors under the model's own names, whatever the processes did with them: it loads on
+another number of processes, plain, DDP or FSDP. No generator states are in it, because there are none: sample i
+of step s is a pure function of (seed, s, i), so the step is the state of all draws, and the schedule follows from it.
+"""
 
 import json
+import os
 import shutil
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.training_utils import EMAModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from rflav_lib.files import whole
 from rflav_lib.train_config import TrainConfig
 
+FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
-def save_checkpoint(
-    folder: Path,
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a run goes on from: full tensors by name, on the CPU, and facts for JSON."""
+
+    model: dict[str, Tensor]
+    ema: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def take_snapshot(
     step: int,
     config: TrainConfig,
+    processes: int,
     model: nn.Module,
     ema: EMAModel,
     optimizer: torch.optim.Optimizer,
-) -> Path:
-    """Write `folder/step-NNNNNN`: weights, their average, optimizer and config; then remove older ones."""
-    path = folder / f"step-{step:06d}"
-    with whole(path) as draft:
-        draft.mkdir(parents=True)
-        save_file(
-            {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
-            draft / "model.safetensors",
-        )
-        names = [name for name, _ in model.named_parameters()]
-        save_file(dict(zip(names, ema.shadow_params, strict=True)), draft / "ema.safetensors")
-        torch.save(optimizer.state_dict(), draft / "optimizer.pt")
-        state = {"step": step, "ema_step": ema.optimization_step, "config": asdict(config)}
-        (draft / "run.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
-    for old in list_checkpoints(folder)[: -config.keep_checkpoints]:
-        shutil.rmtree(old)
+) -> Snapshot:
+    """Collect the state; with several processes all of them must call it, for each may hold a part."""
+    moments = get_optimizer_state_dict(model, optimizer, options=FULL)["state"]
+    return Snapshot(
+        get_model_state_dict(model, options=FULL),
+        full_averages(model, ema),
+        {f"{name}/{key}": tensor for name, entry in moments.items() for key, tensor in entry.items()},
+        {"step": step, "ema_step": ema.optimization_step, "processes": processes, "config": asdict(config)},
+    )
+
+
+def full_averages(model: nn.Module, ema: EMAModel) -> dict[str, Tensor]:
+    """The averaged weights by name, on the CPU. All processes must call it."""
+    names = [name for name, _ in model.named_parameters()]
+    averages = zip(names, ema.shadow_params, strict=True)
+    return {name: (x.full_tensor() if isinstance(x, DTensor) else x).cpu() for name, x in averages}
+
+
+def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
+    """Write `folder/step-NNNNNN`, whole or not at all.
+
+    Raises:
+        OSError: it could not be written (a full disk, a lost mount); names the last good checkpoint.
+    """
+    path = folder / f"step-{snapshot.facts['step']:06d}"
+    try:
+        with whole(path) as draft:
+            draft.mkdir(parents=True)
+            for name in ("model", "ema", "optimizer"):
+                tensors = {key: tensor.contiguous() for key, tensor in getattr(snapshot, name).items()}
+                save_file(tensors, draft / f"{name}.safetensors")
+            (draft / "run.json").write_text(json.dumps(snapshot.facts, indent=1), encoding="utf-8")
+            _flush(draft)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"{path} could not be written ({error}); {last_good(folder)}") from error
     return path
+
+
+def _flush(folder: Path) -> None:
+    """Have the files on the disk before the folder gets its name: a machine that loses power keeps whole ones."""
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def prune(folder: Path, keep_last: int, keep_every: int) -> None:
+    """Remove all checkpoints but the last `keep_last` and those whose step is a multiple of `keep_every` (0: none)."""
+    for path in list_checkpoints(folder)[:-keep_last]:
+        if not (keep_every and step_of(path) % keep_every == 0):
+            # renamed first: a run that is killed here does not leave half a checkpoint behind under a good name
+            doomed = path.with_name(f".{path.name}.old")
+            os.replace(path, doomed)
+            shutil.rmtree(doomed)
+
+
+def remove_drafts(*folders: Path) -> None:
+    """Remove what a killed run was just writing or deleting: hidden names beside the finished ones."""
+    for folder in folders:
+        for pattern in (".step-*", ".pipeline-*"):
+            for draft in folder.glob(pattern):
+                shutil.rmtree(draft)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Checkpoint folders, oldest first."""
-    return sorted(folder.glob("step-*"))
+    return sorted(folder.glob("step-*"), key=step_of)
 
 
-def load_checkpoint(
-    path: Path, config: TrainConfig, model: nn.Module, ema: EMAModel, optimizer: torch.optim.Optimizer
-) -> int:
-    """Restore a run; returns its step.
+def step_of(path: Path) -> int:
+    """The step in a checkpoint's name.
 
     Raises:
-        ValueError: the checkpoint is damaged, or of a run with another config (names the keys that differ).
+        ValueError: the folder is none of ours.
+    """
+    number = path.name.removeprefix("step-")
+    if not number.isdecimal():
+        raise ValueError(f"{path}: not a checkpoint (those are named step-NNNNNN); move it elsewhere")
+    return int(number)
+
+
+def last_good(folder: Path) -> str:
+    """A half-sentence that names the newest checkpoint."""
+    found = list_checkpoints(folder)
+    return f"the last good checkpoint is {found[-1]}" if found else "there is no checkpoint yet"
+
+
+def restore(
+    path: Path,
+    config: TrainConfig,
+    processes: int,
+    model: nn.Module,
+    ema: EMAModel,
+    optimizer: torch.optim.Optimizer,
+) -> tuple[int, list[str]]:
+    """Load a checkpoint; returns its step and what is said about settings that changed without harm.
+
+    Raises:
+        ValueError: the checkpoint is damaged, of another architecture, or of a run with another config (names the
+            keys that differ).
     """
     try:
-        state = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        changed = config.changed_from(state["config"])
-        if changed:
-            listed = ", ".join(f"{key} {old!r} -> {new!r}" for key, (old, new) in changed.items())
-            raise ValueError(
-                f"{path}: made with another config ({listed}); use another output_dir, or resume=False"
-            )
-        model.load_state_dict(load_file(path / "model.safetensors"))
-        averages = load_file(path / "ema.safetensors")
-        ema.shadow_params = [averages[name].to(p.device) for name, p in model.named_parameters()]
-        ema.optimization_step = state["ema_step"]
-        optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
-    except (OSError, KeyError, SafetensorError, RuntimeError, json.JSONDecodeError) as error:
+        facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        step, ema_step, stored_config = int(facts["step"]), facts["ema_step"], facts["config"]
+        tensors = {name: load_file(path / f"{name}.safetensors") for name in ("model", "ema", "optimizer")}
+    except (OSError, KeyError, TypeError, SafetensorError, ValueError) as error:
         raise ValueError(
             f"{path}: damaged checkpoint ({error}); delete this folder to go on from the one before"
         ) from error
-    return int(state["step"])
+    said = config.differences(stored_config, processes, facts.get("processes", 1), str(path))
+    _check_shapes(path, model, tensors["model"], tensors["ema"])
+    set_model_state_dict(model, tensors["model"], options=FULL)
+    for average, (name, _) in zip(ema.shadow_params, model.named_parameters(), strict=True):
+        average.copy_(_like(tensors["ema"][name], average))
+    ema.optimization_step = ema_step
+    state = _optimizer_state(tensors["optimizer"], optimizer, model)
+    set_optimizer_state_dict(model, optimizer, state, options=FULL)
+    return step, said
+
+
+def _check_shapes(path: Path, model: nn.Module, *stored: Mapping[str, Tensor]) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
+    for tensors in stored:
+        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+        if wrong:
+            name = wrong[0]
+            raise ValueError(
+                f"{path}: of another architecture: {name} is {found.get(name, 'missing')} there and "
+                f"{expected.get(name, 'missing')} in this model ({len(wrong)} tensors differ)"
+            )
+
+
+def _like(full: Tensor, other: Tensor) -> Tensor:
+    """The part of a full tensor that this process holds of `other`."""
+    if isinstance(other, DTensor):
+        return distribute_tensor(full.to(other.device), other.device_mesh, other.placements)
+    return full.to(other.device)
+
+
+def _optimizer_state(
+    tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, model: nn.Module
+) -> dict[str, Any]:
+    """Moments from the file; settings such as weight decay as the config has them."""
+    state: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        parameter, _, key = name.rpartition("/")
+        state.setdefault(parameter, {})[key] = tensor
+    (group,) = optimizer.param_groups
+    settings = {key: value for key, value in group.items() if key != "params"}
+    return {
+        "state": state,
+        "param_groups": [{**settings, "params": [name for name, _ in model.named_parameters()]}],
+    }

@@ -1,7 +1,7 @@
 """The configuration of a training run, from YAML, from a notebook's parameters or from the command line."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,16 @@ from rflav_lib.data.toy import CLASSES
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.yaml_config import YamlConfig
 
-# fields that say where and how often to write, not what is computed: a resumed run may change them
+# fields that say where and how often to write, or how to compute the same: a resumed run may change them
 _FREE_TO_CHANGE = {
-    "max_steps", "output_dir", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "resume",
+    "max_steps", "output_dir", "log_every", "sample_every", "sample_frames", "checkpoint_every",
+    "keep_checkpoints", "keep_every", "resume", "tracker", "diverged_above", "overfit",
+    "prefetch", "torch_compile", "gradient_checkpointing", "fused_optimizer",
 }  # fmt: skip
+_SPLIT_OF_THE_BATCH = (
+    "batch_size",
+    "accumulation_steps",
+)  # with the number of processes: free if the product stays
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class TrainConfig(YamlConfig):
     world: str = "toy-landscape"
     clips: int = 3000
     clip_frames: int = 40
+    overfit: bool = False  # a step may hold more samples than there are clips
     seed: int = 0
     vae: str = "checkpoints/toy-vae"
     n_mels: int = 64
@@ -58,13 +65,21 @@ class TrainConfig(YamlConfig):
     max_grad_norm: float = 1.0
     ema_decay: float = 0.999
     precision: str = "bf16"
+    fused_optimizer: bool = True
+    torch_compile: bool = False
+    gradient_checkpointing: bool = False
+    prefetch: int = 2
+    diverged_above: float = 3.0
 
     # where the run goes, and how often it reports
     output_dir: str = "outputs/toy-landscape"
     log_every: int = 20
     sample_every: int = 500
+    sample_frames: int = 20
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
+    keep_every: int = 0
+    tracker: str = "tensorboard"
     resume: bool = True
 
     def __post_init__(self) -> None:
@@ -73,6 +88,7 @@ class TrainConfig(YamlConfig):
             ("fusion", self.fusion in FUSIONS, f"one of {', '.join(FUSIONS)}"),
             ("weighting", self.weighting in ("logit_normal", "uniform"), "logit_normal or uniform"),
             ("precision", self.precision in ("no", "bf16"), "no or bf16"),
+            ("tracker", self.tracker in ("tensorboard", "none"), "tensorboard or none"),
             ("clip_frames", self.clip_frames >= self.window, f"at least the window, {self.window}"),
             ("hidden_size", self.hidden_size % self.num_heads == 0, f"a multiple of {self.num_heads} heads"),
             ("class_dropout", 0 <= self.class_dropout < 1, "in [0, 1)"),
@@ -80,6 +96,8 @@ class TrainConfig(YamlConfig):
             ("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)"),
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("audio_scale", self.audio_scale > 0, "above 0"),
+            ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
+            ("diverged_above", self.diverged_above > 1, "above 1"),
         ]
         at_least_one = (
             "clips", "n_mels", "depth", "num_heads", "patch_size", "window", "batch_size",
@@ -87,6 +105,8 @@ class TrainConfig(YamlConfig):
             "max_steps", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints",
         )  # fmt: skip
         check += [(key, getattr(self, key) >= 1, "at least 1") for key in at_least_one]
+        not_negative = ("seed", "warmup_steps", "weight_decay", "prefetch", "sample_frames", "keep_every")
+        check += [(key, getattr(self, key) >= 0, "at least 0") for key in not_negative]
         for key, holds, wanted in check:
             if not holds:
                 raise ValueError(f"config: {key} must be {wanted}, not {getattr(self, key)!r}")
@@ -96,8 +116,37 @@ class TrainConfig(YamlConfig):
         """The folder of the run."""
         return ROOT / self.output_dir
 
-    def changed_from(self, other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """Keys that would make a resumed run another run: {key: (stored value, value now)}."""
-        mine = asdict(self)
-        keys = [field.name for field in fields(self) if field.name not in _FREE_TO_CHANGE]
-        return {key: (other.get(key), mine[key]) for key in keys if other.get(key) != mine[key]}
+    def samples_a_step(self, processes: int) -> int:
+        """Samples of one optimizer step, over all processes and micro-batches."""
+        return self.batch_size * self.accumulation_steps * processes
+
+    def differences(
+        self, stored: Mapping[str, Any], processes: int, stored_processes: int, source: str
+    ) -> list[str]:
+        """What has changed since `stored` was written, a sentence each, for a run that goes on from it.
+
+        Raises:
+            ValueError: something that would make it another run; names every such key with both values.
+        """
+        now, before = asdict(self), {**asdict(type(self)()), **stored}
+        changed = [key for key in now if now[key] != before[key]]
+        samples, samples_before = (
+            settings["batch_size"] * settings["accumulation_steps"] * count
+            for settings, count in ((now, processes), (before, stored_processes))
+        )
+        free = _FREE_TO_CHANGE.union(_SPLIT_OF_THE_BATCH if samples == samples_before else ())
+        refused = [f"{key} {before[key]!r} -> {now[key]!r}" for key in changed if key not in free]
+        if samples != samples_before and not set(changed) & set(_SPLIT_OF_THE_BATCH):
+            refused.append(f"processes {stored_processes} -> {processes}")
+        if refused:
+            more = f"; samples a step {samples_before} -> {samples}" if samples != samples_before else ""
+            raise ValueError(
+                f"{source}: made with another config ({', '.join(refused)}{more}); use another output_dir, or set "
+                "it back"
+            )
+        said = [f"{key} {before[key]!r} -> {now[key]!r}" for key in changed]
+        if processes != stored_processes:
+            said.append(f"processes {stored_processes} -> {processes}, the same {samples} samples a step")
+        if "max_steps" in changed:
+            said.append("the learning rate follows the new number of steps from here on")
+        return said

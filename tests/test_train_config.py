@@ -39,6 +39,9 @@ def test_changes_override_the_file():
         ({"hidden_size": 100}, "hidden_size must be a multiple of 6 heads"),
         ({"learning_rate": -1.0}, "learning_rate must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
+        ({"tracker": "wandb"}, "tracker must be tensorboard or none"),
+        ({"diverged_above": 1.0}, "diverged_above must be above 1"),
+        ({"keep_every": -1}, "keep_every must be at least 0"),
     ],
 )
 def test_bad_values_are_named(values, message):
@@ -80,3 +83,40 @@ def test_notebook_parameters_are_checked_too():
     assert TrainConfig.from_notebook(namespace, known).max_steps == 7
     with pytest.raises(ValueError, match="notebook parameters: unknown key 'max_step'"):
         TrainConfig.from_notebook({**namespace, "max_step": 9}, known)
+
+
+STORED = {"batch_size": 8, "accumulation_steps": 1}
+
+
+def test_settings_that_change_no_number_are_said():
+    said = TrainConfig(batch_size=8, keep_every=100, max_steps=9).differences(STORED, 1, 1, "here")
+    assert said[:2] == ["max_steps 5000 -> 9", "keep_every 0 -> 100"]
+    assert "learning rate follows" in said[2]
+    assert TrainConfig(batch_size=8).differences(STORED, 1, 1, "here") == []
+
+
+@pytest.mark.parametrize(("split", "processes"), [((4, 1), 2), ((4, 2), 1), ((2, 2), 2)])
+def test_the_batch_may_be_split_in_another_way(split, processes):
+    config = TrainConfig(batch_size=split[0], accumulation_steps=split[1])
+    said = config.differences(STORED, processes, 1, "here")
+    assert said[0] == f"batch_size 8 -> {split[0]}"
+    assert ("processes 1 -> 2, the same 8 samples a step" in said) == (processes == 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "processes", "message"),
+    [
+        (
+            {"fusion": "average"},
+            1,
+            "here: made with another config .fusion 'conditioned_average' -> 'average'.",
+        ),
+        ({"learning_rate": 1.0, "seed": 2}, 1, "seed 0 -> 2, learning_rate 0.001 -> 1.0"),
+        ({"batch_size": 4}, 1, "batch_size 8 -> 4; samples a step 8 -> 4"),
+        ({}, 2, "processes 1 -> 2; samples a step 8 -> 16"),
+    ],
+)
+def test_what_would_make_another_run_is_refused_by_name(changes, processes, message):
+    config = TrainConfig.from_mapping({"batch_size": 8, **changes})
+    with pytest.raises(ValueError, match=message):
+        config.differences(STORED, processes, 1, "here")

@@ -57,6 +57,7 @@ def tiny_config(folder: Path, **changes) -> TrainConfig:
         "depth": 1, "num_heads": 2, "window": 4,
         "batch_size": 2, "max_steps": 6, "warmup_steps": 1, "precision": "no", "output_dir": str(folder /
         "run"),
-        "log_every": 1, "sample_every": 100, "checkpoint_every": 3,
+        "log_every": 1, "sample_every": 100, "sample_frames": 0, "checkpoint_every": 3, "tracker": "none",
+        "overfit": True,
     }  # fmt: skip
     return TrainConfig.from_mapping({**settings, **changes})

@@ -1,0 +1,122 @@
+"""The folder of a run, which tells everything about it: who writes it now, its settings, its history.
+
+config.yaml        the settings
+run.json           one entry for each start: commit, machine, versions, seed, command, what had changed
+metrics.jsonl      one line for each report; no line beyond what the weights have seen
+samples/           clips as mp4, with sound
+tensorboard/       the same for TensorBoard
+checkpoints/       step-NNNNNN, to go on from
+pipeline/          what RFLAVPipeline.from_pretrained opens
+"""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+import yaml
+
+from rflav_lib.files import whole
+from rflav_lib.provenance import provenance
+from rflav_lib.train_config import TrainConfig
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder: a second run in it is refused and told who holds it.
+
+    The lock is the kernel's (`flock`), so a process that is killed with -9 leaves none behind. On network file
+    systems that is as good as the mount: NFS since Linux 2.6.12 passes it to the server unless mounted with
+    `local_lock`, Lustre needs `-o flock`. Where the file system has no locks at all, that is an error too: two
+    runs in one folder are worse.
+
+    Raises:
+        ValueError: the folder is held by another run, or cannot be written.
+    """
+    holder = folder / ".running.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise ValueError(
+            f"output_dir: {folder} is in use by {_who(holder)}; choose another output_dir"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise ValueError(f"output_dir: {folder} cannot be written ({error})") from error
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        facts = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
+        _write(holder, json.dumps(facts))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _who(holder: Path) -> str:
+    try:
+        facts = json.loads(holder.read_text(encoding="utf-8"))
+        itself = " (this very process: close the generator of the other run)" * (facts["pid"] == os.getpid())
+        return f"process {facts['pid']} on {facts['host']} since {facts['since']}{itself}"
+    except (OSError, ValueError, KeyError):  # it has just begun, or is just ending
+        return "another process"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with whole(path) as draft:
+            draft.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"output_dir: {path.parent} cannot be written ({error})") from error
+
+
+def record_start(
+    folder: Path, config: TrainConfig, step: int, processes: int, device: str, said: list[str]
+) -> None:
+    """Write config.yaml and add an entry to run.json."""
+    _write(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
+    path = folder / "run.json"
+    starts = json.loads(path.read_text(encoding="utf-8"))["starts"] if path.is_file() else []
+    starts.append(
+        {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "from_step": step,
+            "changed": said,
+            "seed": config.seed,
+            "processes": processes,
+            "device": device,
+            "command": sys.argv,
+            "host": socket.gethostname(),
+            "provenance": provenance(device),
+        }
+    )
+    _write(path, json.dumps({"starts": starts}, indent=1) + "\n")
+
+
+def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, oldest first; a last line that a kill cut short is left out."""
+    path = Path(folder) / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]  # what follows the last newline is no whole line
+
+
+def append_metrics(folder: Path, values: dict[str, Any]) -> None:
+    """Add a line to metrics.jsonl."""
+    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Drop lines of metrics.jsonl beyond `step`: the run is about to take those steps again."""
+    lines = [json.dumps(line) + "\n" for line in read_metrics(folder) if line["step"] <= step]
+    _write(folder / "metrics.jsonl", "".join(lines))

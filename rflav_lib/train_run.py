@@ -1,0 +1,287 @@
+"""What a training run holds, and one optimizer step of it; the loop around it is in `rflav_lib.train`."""
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from diffusers import AutoencoderKL
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from rflav_lib import ROOT, checkpoints
+from rflav_lib.data.latents import encode_toy_clips
+from rflav_lib.data.windows import TrainingClips
+from rflav_lib.flow import VelocityModel, Weighting, flow_weight, rolling_flow_errors, velocity
+from rflav_lib.mel import MelCodec
+from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.schedule import RollingSchedule
+from rflav_lib.train_batches import Batch, BatchSource, Samples
+from rflav_lib.train_config import TrainConfig
+from rflav_lib.train_meter import Meter
+from rflav_lib.transformer import RFLAVTransformer
+from rflav_lib.vocoder import GriffinLim
+
+NEGLIGIBLE_WEIGHT = 1e-12  # far below float32's rounding of a loss
+BETAS = (0.9, 0.99)
+
+MODEL_KEYS = (
+    "patch_size", "hidden_size", "depth", "num_heads", "mlp_ratio", "window", "n_mels", "class_dropout",
+    "fusion", "causal",
+)  # fmt: skip
+
+
+class TrainRun:
+    """Everything a run holds: codecs, data, model, its average, and the optimizer.
+
+    Raises:
+        ValueError: data or codecs that are missing or do not fit the config.
+    """
+
+    def __init__(self, config: TrainConfig, accelerator: Accelerator | None = None) -> None:
+        self.config = config
+        self.accelerator = accelerator or make_accelerator(config)
+        if not (ROOT / config.vae / "config.json").is_file():
+            raise ValueError(
+                f"vae: {ROOT / config.vae} holds no image VAE; python -m rflav_lib.train_codec makes one"
+            )
+        self.vae = AutoencoderKL.from_pretrained(ROOT / config.vae, use_safetensors=True).eval()
+        self.vae.register_to_config(
+            _name_or_path=config.vae
+        )  # else the pipeline's config tells this machine's path
+        self.mel = MelCodec(n_mels=config.n_mels, audio_scale=config.audio_scale, peak=None)
+        self.schedule = RollingSchedule(config.window, config.preroll_probability)
+        with self.accelerator.main_process_first():  # one process makes the cache, the others read it
+            self._check_size(self.data)
+        torch.manual_seed(config.seed)
+        model = RFLAVTransformer(
+            latent_size=self.data.latent_shape[-1],
+            in_channels=self.data.latent_shape[0],
+            mel_frames=self.mel.frames_per_segment,
+            num_classes=len(self.data.class_names),
+            **{key: getattr(config, key) for key in MODEL_KEYS},
+        )
+        self.samples = Samples(config, self.data, model.drop_labels)
+        self.model, self.optimizer = self.accelerator.prepare(*prepared_for_speed(model, config))
+        self.ema = EMAModel(
+            self.bare_model.parameters(), config.ema_decay, foreach=self.accelerator.device.type == "cuda"
+        )
+        self.meter = Meter(self.accelerator, config.diverged_above)
+        self.batches = BatchSource(
+            self.samples,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+            self.accelerator.device,
+        )
+        self.step = 0
+
+    @cached_property
+    def data(self) -> TrainingClips:
+        """The training clips, encoded on first use and cached beside the runs."""
+        config = self.config
+        return encode_toy_clips(
+            config.world,
+            config.seed,
+            config.clips,
+            config.clip_frames,
+            self.vae,
+            self.mel,
+            ROOT / "outputs" / "cache",
+        )
+
+    def _check_size(self, data: TrainingClips) -> None:
+        clips, samples = len(data), self.config.samples_a_step(self.accelerator.num_processes)
+        if clips < 1:
+            raise ValueError("data: there are no clips to train on")
+        if self.config.overfit:
+            return
+        if clips == 1:
+            raise ValueError(
+                "data: one clip can only be learnt by heart; if that is meant, set overfit: true"
+            )
+        if samples > clips:
+            raise ValueError(
+                f"batch_size: a step takes {samples} samples (batch_size {self.config.batch_size} x "
+                f"accumulation_steps {self.config.accumulation_steps} x {self.accelerator.num_processes} processes), "
+                f"but there are only {clips} clips; take a smaller batch or more clips, or set overfit: true"
+            )
+
+    @property
+    def bare_model(self) -> RFLAVTransformer:
+        """The model without what Accelerate wrapped around it."""
+        return self.accelerator.unwrap_model(self.model)
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where checkpoints go."""
+        return self.config.output_path / "checkpoints"
+
+    def draw_batch(self, step: int, samples: range) -> Batch:
+        """The given samples of a step, by number; the same whoever draws them."""
+        return self.samples.draw(step, samples)
+
+    def optimizer_step(self, learning_rate: float) -> None:
+        """One step over all micro-batches of this process. Nothing waits for the device here."""
+        config, accelerator = self.config, self.accelerator
+        self.model.train()
+        for micro in range(config.accumulation_steps):
+            batch = self.batches.take(self.step, micro)
+            with accelerator.accumulate(self.model), fast_attention(accelerator.device):
+                video, audio = weighted_errors(self.model, batch, config.weighting)
+                accelerator.backward(video.mean() + audio.mean())
+                nothing = weights(batch.t, config.weighting) * power(batch)
+                self.meter.add_batch(self.batches.numbers(micro), video, audio, nothing)
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), config.max_grad_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.ema.step(self.bare_model.parameters())
+        self.meter.end_step(self.step, norm)
+        self.step += 1
+
+    def pipeline(self, device: torch.device | str | None = None) -> RFLAVPipeline:
+        """A pipeline with a copy of the averaged weights, on this process's device or on `device`.
+
+        With several processes all of them must call it, for each may hold a part of the weights.
+        """
+        averages = checkpoints.full_averages(self.bare_model, self.ema)
+        with torch.device("meta"):  # no weights are drawn that would be thrown away
+            model = RFLAVTransformer.from_config(self.bare_model.config)
+        model.load_state_dict({name: tensor.clone() for name, tensor in averages.items()}, assign=True)
+        names, vocoder = list(self.data.class_names), GriffinLim.from_codec(self.mel)
+        pipeline = RFLAVPipeline(model.eval(), copy.deepcopy(self.vae), self.mel, vocoder, class_names=names)
+        return pipeline.to(device or self.accelerator.device)
+
+    def save(self) -> None:
+        """Write a checkpoint to go on from and, in bf16, the folder that `RFLAVPipeline.from_pretrained` opens.
+
+        With several processes all of them must call it.
+
+        Raises:
+            OSError: it could not be written; the checkpoints before are untouched.
+        """
+        config = self.config
+        snapshot = checkpoints.take_snapshot(
+            self.step,
+            config,
+            self.accelerator.num_processes,
+            self.bare_model,
+            self.ema,
+            self.optimizer.optimizer,
+        )
+        pipeline = self.pipeline("cpu")
+
+        def write() -> None:
+            checkpoints.write_checkpoint(self.checkpoint_folder, snapshot)
+            checkpoints.prune(self.checkpoint_folder, config.keep_checkpoints, config.keep_every)
+            for module in (pipeline.transformer, pipeline.vae):
+                nn.Module.to(module, torch.bfloat16)  # diffusers' own `to` warns about every cast
+            pipeline.save_whole(config.output_path / "pipeline")
+
+        self.on_main(write)
+
+    def resume(self) -> list[str]:
+        """Go on from the newest checkpoint, if there is one; returns what is said about changed settings.
+
+        Raises:
+            ValueError: it is damaged or of another config; or there is one and the config says not to resume.
+        """
+        found = checkpoints.list_checkpoints(self.checkpoint_folder)
+        if not found:
+            return []
+        if not self.config.resume:
+            raise ValueError(
+                f"{self.checkpoint_folder} holds a run already: resume it, or choose another output_dir"
+            )
+        self.step, said = checkpoints.restore(
+            found[-1],
+            self.config,
+            self.accelerator.num_processes,
+            self.bare_model,
+            self.ema,
+            self.optimizer.optimizer,
+        )
+        return said
+
+    def on_main(self, work: Callable[[], Any]) -> None:
+        """Run `work` on the main process; what it raises is raised by all, so that nobody waits for ever."""
+        on_main(self.accelerator, work)
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """Accelerate's engine for a run; bf16 means autocast, the weights stay float32."""
+    return Accelerator(
+        mixed_precision=config.precision,
+        gradient_accumulation_steps=config.accumulation_steps,
+        log_with=None if config.tracker == "none" else config.tracker,
+        project_dir=config.output_path,
+    )
+
+
+def prepared_for_speed(
+    model: RFLAVTransformer, config: TrainConfig
+) -> tuple[RFLAVTransformer, torch.optim.Optimizer]:
+    """Switch on checkpointing and compilation as the config says, and make the optimizer.
+
+    Not here: `channels_last`. The only convolution cuts patches, one matrix product in either layout.
+    """
+    if config.gradient_checkpointing:
+        model.enable_gradient_checkpointing()
+    if config.torch_compile:
+        for (
+            block
+        ) in model.blocks:  # one block is compiled, and serves for all: they have the same code and shapes
+            block.compile()
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        config.learning_rate,
+        betas=BETAS,
+        weight_decay=config.weight_decay,
+        fused=config.fused_optimizer,
+    )
+    return model, optimizer
+
+
+def on_main(accelerator: Accelerator, work: Callable[[], Any]) -> None:
+    """Run `work` on the main process; what it raises is raised by all processes."""
+    error: list[Exception | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            work()
+        except (OSError, ValueError) as raised:
+            error[0] = raised
+    if accelerator.num_processes > 1:
+        broadcast_object_list(error)
+    if error[0] is not None:
+        raise error[0]
+
+
+def weighted_errors(model: VelocityModel, batch: Batch, weighting: Weighting) -> tuple[Tensor, Tensor]:
+    """lambda(t) times the velocity error of each frame, two tensors (b k): their means add up to Eq. 10."""
+    video_error, audio_error = rolling_flow_errors(model, **vars(batch))
+    weight = weights(batch.t, weighting)
+    return weight * video_error, weight * audio_error
+
+
+def weights(t: Tensor, weighting: Weighting) -> Tensor:
+    """lambda(t), (b k). Clamped times weigh about 1e-36: their gradients would be denormal numbers, slow on CPUs."""
+    weight = flow_weight(t, weighting)
+    return torch.where(weight > NEGLIGIBLE_WEIGHT, weight, 0)
+
+
+def power(batch: Batch) -> Tensor:
+    """Mean square of the velocities of each frame, both modalities: the error of predicting zero, (b k)."""
+    video, audio = velocity(batch.video, batch.video_noise), velocity(batch.audio, batch.audio_noise)
+    return video.square().mean((2, 3, 4)) + audio.square().mean((2, 3))
+
+
+def fast_attention(device: torch.device) -> AbstractContextManager:
+    """Plain attention on a CPU: for windows this short the flash kernel's bf16 backward takes three times as long."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
