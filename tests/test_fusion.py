@@ -53,6 +53,25 @@ def movements(module, inputs, which, frame, token=None):
 
 
 @EACH_FUSION
+@pytest.mark.parametrize("branch", ["video", "audio"])
+@torch.no_grad()
+def test_the_feed_forward_is_modulated_by_scale_shift_and_gate_in_this_order(fusion, branch):
+    """The released weights hold them in this order; that of the attentions is another one."""
+    module = make(fusion)
+    if fusion == "joint_attention":  # leaves the tokens as they are
+        module.video_joint_modulation.zero(), module.audio_joint_modulation.zero()
+    modulation, mlp = getattr(module, f"{branch}_modulation"), getattr(module, f"{branch}_mlp")
+    modulation.zero()
+    scale, shift, gate = drawn = torch.randn(3, HIDDEN, generator=torch.Generator().manual_seed(1))
+    modulation[1].bias.copy_(drawn.flatten())
+    inputs = tokens_and_conditions()
+    which = (VIDEO, AUDIO)[branch == "audio"]
+    normal = torch.nn.functional.layer_norm(inputs[which], (HIDDEN,), eps=1e-6)
+    expected = inputs[which] + gate * mlp(normal * (1 + scale) + shift)
+    assert_within(module(*inputs)[which], expected, 1e-5)
+
+
+@EACH_FUSION
 def test_shapes_stay(fusion):
     inputs = tokens_and_conditions()
     outputs = make(fusion)(*inputs)

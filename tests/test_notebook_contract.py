@@ -11,7 +11,14 @@ from notebook_contract import MAX_BYTES, ends_in_semicolon, problems
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
 
-HEAD = "# 00 · Title\n\n**Goal.** Know it.\n\n**Cost.** About 2 minutes and 1.5 GB on 2 CPU cores."
+HEAD = (
+    "# 00 · Title\n\n**Goal.** Know it.\n\n**You need.** Time.\n\n"
+    "**Cost.** About 2 minutes and 1.5 GB on 2 CPU cores."
+)
+END = (
+    "## Exercises\n\nAnswers: [here](solutions/notebook_solutions.ipynb).\n\n"
+    "## Summary\n\nDone. [Paper](https://arxiv.org/abs/2503.08307), [top](#top)."
+)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -21,18 +28,20 @@ def test_notebook_keeps_the_contract(path: Path):
 
 
 def good() -> NotebookNode:
-    """A notebook that keeps the contract: 1 head, 1 cell of parameters, 7 more."""
+    """A notebook that keeps the contract: 1 head, 1 cell of parameters, 7 more, 1 end."""
     cells = [new_code_cell(f"x = {i}", execution_count=i + 1, outputs=[]) for i in range(8)]
     cells[0].metadata["tags"] = ["parameters"]
     cells[1].outputs = [new_output("stream", name="stdout", text="0.5\n")]
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "rflav": {"smoke": {}}}
-    return new_notebook(cells=[new_markdown_cell(HEAD), *cells], metadata=metadata)
+    return new_notebook(cells=[new_markdown_cell(HEAD), *cells, new_markdown_cell(END)], metadata=metadata)
 
 
 def check(notebook: NotebookNode, folder: Path) -> list[str]:
     """Write it and read it as the contract does."""
     path = folder / "notebook.ipynb"
     nbformat.write(notebook, path)
+    (folder / "solutions").mkdir()
+    (folder / "solutions" / "notebook_solutions.ipynb").touch()
     return problems(path)
 
 
@@ -75,6 +84,18 @@ BROKEN = {
     "no goal": (setting(lambda nb: nb.cells[0], source=HEAD.replace("Goal", "Gaol")), "**Goal.**"),
     "no time": (setting(lambda nb: nb.cells[0], source=HEAD.replace("minutes", "moments")), "**Cost.**"),
     "no memory": (setting(lambda nb: nb.cells[0], source=HEAD.replace("1.5 GB", "memory")), "**Cost.**"),
+    "no needs": (setting(lambda nb: nb.cells[0], source=HEAD.replace("need", "want")), "**You need.**"),
+    "no exercises": (setting(lambda nb: nb.cells[-1], source=END.replace("## Ex", "# Ex")), "'## Exercises'"),
+    "no summary": (setting(lambda nb: nb.cells[-1], source=END.replace("## Sum", "Sum")), "'## Summary'"),
+    "no solutions": (setting(lambda nb: nb.cells[-1], source=END.replace("notebook_", "")), "no link to sol"),
+    "dead link": (
+        setting(lambda nb: nb.cells[-1], source=END + " [Next](01_next.ipynb#start)"),
+        "leads nowhere: 01_next.ipynb",
+    ),
+    "no end": (
+        lambda nb: nb.cells.extend(new_markdown_cell("more") for _ in range(36)),
+        "46 cells; at most 45",
+    ),
     "no parameters": (tag(cells=slice(1, 2)), "0 code cells are tagged 'parameters'"),
     "two parameters": (tag("parameters"), "2 code cells are tagged 'parameters'"),
     "stripped": (setting(lambda nb: nb.cells[2], execution_count=None), "execution count None, not 2"),

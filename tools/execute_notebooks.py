@@ -88,11 +88,9 @@ def execute(path: Path, rejected: Path = REJECTED) -> None:
         raise Rejected(str(error).strip()) from error
     tidy(notebook)
     with tempfile.TemporaryDirectory(prefix=".execute-", dir=path.parent) as folder:
-        # the folder has the parent's name last, so that the contract knows a solution when it sees one
-        fresh = Path(folder) / path.parent.name / path.name
-        fresh.parent.mkdir()
+        fresh = Path(folder) / path.name
         nbformat.write(notebook, fresh)
-        if broken := problems(fresh):
+        if broken := problems(fresh, path.parent):
             rejected.mkdir(parents=True, exist_ok=True)
             os.replace(fresh, rejected / path.name)
             listed = "\n".join(f"  - {problem}" for problem in broken)

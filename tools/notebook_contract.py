@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 
 MAX_BYTES = 2_000_000
 MAX_IGNORED_SHARE = 0.25
+MAX_CELLS = 45  # more than that nobody steps through in one sitting
 
 IGNORING = {"nbval-ignore-output", "nbval-skip"}
 IGNORING_COMMENTS = re.compile(r"^\s*#\s*(NBVAL_|PYTEST_VALIDATE_)\w+", re.MULTILINE)
@@ -26,6 +27,7 @@ CELL_RUN_METADATA = ("execution", "papermill", "ExecuteTime")
 GOAL = re.compile(r"\*\*Goal\.\*\* \w")
 COST = re.compile(r"^\*\*Cost\.\*\* .*", re.MULTILINE)
 TIME = re.compile(r"\b(seconds?|minutes?|hours?)\b")
+LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")  # to a file beside the notebook, not to the web
 MEMORY = re.compile(r"\b\d+(\.\d+)? ?(GB|MB)\b")
 BASE64 = re.compile(r"base64,\s*[A-Za-z0-9+/=\s]+")
 LOCAL_PATH = re.compile(r"(/home/|/root/|/Users/|/tmp/|/var/folders/|[A-Z]:\\{1,2}Users\\)[\w.~-]*")
@@ -53,10 +55,22 @@ def smoke_parameters(notebook: NotebookNode) -> dict[str, object]:
     return dict(smoke)
 
 
-def problems(path: Path) -> list[str]:
-    """Everything in which the notebook breaks the contract; empty if it keeps it."""
-    notebook = nbformat.read(path, as_version=4)
-    return [*check_file(path), *check_notebook(notebook, path.parent.name == "solutions")]
+def problems(path: Path, folder: Path | None = None) -> list[str]:
+    """Everything in which the notebook breaks the contract; empty if it keeps it.
+
+    Args:
+        path: the notebook.
+        folder: where it belongs, if it does not lie there yet: links start from there.
+    """
+    notebook, folder = nbformat.read(path, as_version=4), folder or path.parent
+    is_solution = folder.name == "solutions"
+    lesson = [] if is_solution else check_lesson(notebook, path.stem)
+    return [
+        *check_file(path),
+        *check_notebook(notebook, is_solution),
+        *lesson,
+        *check_links(notebook, folder),
+    ]
 
 
 def check_file(path: Path) -> Iterator[str]:
@@ -95,6 +109,30 @@ def check_head(notebook: NotebookNode) -> Iterator[str]:
     count = sum("parameters" in tags(cell) for cell in code_cells(notebook))
     if count != 1:
         yield f"{count} code cells are tagged 'parameters'; exactly one must be"
+
+
+def check_lesson(notebook: NotebookNode, name: str) -> Iterator[str]:
+    """What a reader may count on: what is needed, exercises with solutions, a summary, an end in sight."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    if not texts or "**You need.** " not in texts[0]:
+        yield "the first cell must state '**You need.** ...'"
+    headings = [line for text in texts for line in text.splitlines() if line.startswith("## ")]
+    for heading in ("## Exercises", "## Summary"):
+        if not any(line.startswith(heading) for line in headings):
+            yield f"no section {heading!r}"
+    if not any(f"](solutions/{name}_solutions.ipynb)" in text for text in texts):
+        yield f"no link to solutions/{name}_solutions.ipynb"
+    if len(notebook.cells) > MAX_CELLS:
+        yield f"{len(notebook.cells)} cells; at most {MAX_CELLS} are allowed"
+
+
+def check_links(notebook: NotebookNode, folder: Path) -> Iterator[str]:
+    """Links to files lead somewhere."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for target in LINK.findall(cell.source):
+                if not (folder / target).exists():
+                    yield f"a link leads nowhere: {target}"
 
 
 def check_metadata(notebook: NotebookNode) -> Iterator[str]:
