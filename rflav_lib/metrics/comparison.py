@@ -1,0 +1,186 @@
+"""A distance between two sets as a figure that can be trusted: with its interval, its N and its origin.
+
+`compare(real, generated, "fvd")` prints as "FVD 51.3 (49.0 to 53.8), N = 2048, I3D ..., 64x64 ..., codec none".
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rflav_lib.metrics.distances import (
+    FAD_SCALE,
+    Distance,
+    frechet,
+    frechet_mmd,
+    kernel_distance,
+    kernel_distance_weighted,
+    kernels,
+)
+from rflav_lib.metrics.feature_set import FeatureSet, Origin, differences
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A distance, the factor that published tables have before it, and whether a set can be off from itself."""
+
+    title: str
+    distance: Distance
+    scale: float = 1.0
+    has_floor: bool = False
+
+
+METRICS = {
+    "fvd": Metric("FVD", frechet),
+    "kvd": Metric("KVD", kernel_distance),
+    "fad_exact": Metric("FAD, exact", frechet, FAD_SCALE),
+    "fad_mmd": Metric("FAD, as MM-Diffusion", frechet_mmd, FAD_SCALE, has_floor=True),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured distance.
+
+    Attributes:
+        metric: a name of `METRICS`.
+        value: the distance, times the metric's factor.
+        low, high: 95 % interval: how far another draw of as many samples would lie. It does not hold the bias
+            that a small N gives a Fréchet distance; see `at_infinity`. NaN without resamples.
+        self_distance: of the reference set, where it is not zero by definition; else 0.
+        reference, samples: origins of both sets.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    self_distance: float
+    reference: Origin
+    samples: Origin
+
+    def __str__(self) -> str:
+        origin, n = self.samples, f"{self.samples.samples}"
+        if self.reference.samples != self.samples.samples:
+            n = f"{self.reference.samples} and {n}"
+        interval = "" if math.isnan(self.low) else f" ({self.low:.4g} to {self.high:.4g})"
+        floor = f", {self.self_distance:.4g} from itself" if METRICS[self.metric].has_floor else ""
+        return (
+            f"{METRICS[self.metric].title} {self.value:.4g}{interval}{floor}, N = {n}, {origin.network}, "
+            f"{origin.layer}, {origin.resize}, codec {origin.codec}"
+        )
+
+
+def compare(
+    reference: FeatureSet,
+    samples: FeatureSet,
+    metric: str,
+    *,
+    resamples: int = 100,
+    seed: int = 0,
+    different_n: bool = False,
+) -> Figure:
+    """Distance of `samples` from `reference`, with an interval.
+
+    Args:
+        reference: features of real clips.
+        samples: features of generated clips (or of other real ones).
+        metric: a name of `METRICS`.
+        resamples: bootstrap draws for the interval; 0 gives none.
+        seed: of the bootstrap.
+        different_n: allow sets of different size. A Fréchet distance depends on N strongly: two draws of one
+            400-dimensional Gaussian are at 436 with 128 samples and at 40 with 2048.
+
+    Raises:
+        ValueError: an unknown metric, sets of different origin, or of different N without `different_n`.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
+    if told := differences(reference.origin, samples.origin):
+        raise ValueError(f"these sets cannot be compared: {'; '.join(told)}")
+    if len(reference) != len(samples) and not different_n:
+        raise ValueError(
+            f"{len(reference)} reference samples and {len(samples)} others: a distance depends on N. Take as many "
+            "of each, or pass different_n=True and say so beside the number"
+        )
+    chosen, x, y = METRICS[metric], reference.values, samples.values
+    value = chosen.distance(x, y)
+    low, high = interval(x, y, chosen.distance, value, resamples, seed) if resamples else (math.nan, math.nan)
+    floor = chosen.scale * chosen.distance(x, x) if chosen.has_floor else 0.0
+    scaled = (chosen.scale * number for number in (value, low, high))
+    return Figure(metric, *scaled, floor, reference.origin, samples.origin)
+
+
+def check_comparable(figures: Sequence[Figure], *, different_n: bool = False) -> None:
+    """Refuse to set figures beside each other that do not belong in one table.
+
+    Raises:
+        ValueError: other metrics, other networks, layers, resizes, codecs or versions, or another N (unless
+            `different_n`).
+    """
+    for figure in figures[1:]:
+        if figure.metric != figures[0].metric:
+            raise ValueError(f"{figure.metric} and {figures[0].metric} are different metrics")
+        if told := differences(figures[0].samples, figure.samples):
+            raise ValueError(f"these figures cannot be compared: {'; '.join(told)}")
+        mine, first = ((each.reference.samples, each.samples.samples) for each in (figure, figures[0]))
+        if mine != first and not different_n:
+            raise ValueError(
+                f"figures of N = {first[1]} and N = {mine[1]} cannot be compared: measure both with the same N, "
+                "extrapolate (at_infinity), or pass different_n=True and say so"
+            )
+
+
+def interval(
+    x: Tensor, y: Tensor, distance: Distance, value: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    """95 % bootstrap interval around `value`.
+
+    Drawing with replacement raises a Fréchet distance, as fewer samples would. So only the *spread* of the
+    bootstrap is used, centred at the value.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    kernel = kernels(x, y) if distance is kernel_distance else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # few samples: `compare` has said so already
+        drawn = [_redrawn(x, y, distance, kernel, generator) for _ in range(resamples)]
+    spread = torch.tensor(drawn, dtype=torch.float64)
+    low, high = (spread - spread.mean()).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return value + low, value + high
+
+
+def _redrawn(
+    x: Tensor, y: Tensor, distance: Distance, kernel: tuple[Tensor, ...] | None, generator: torch.Generator
+) -> float:
+    """The distance of sets drawn from x and y with replacement."""
+    rows = [torch.randint(len(each), (len(each),), generator=generator) for each in (x, y)]
+    if kernel is None:
+        return distance(x[rows[0]], y[rows[1]])
+    # the kernel of such sets is that of the whole, with some rows counted twice
+    counts = [row.bincount(minlength=len(each)) for row, each in zip(rows, (x, y), strict=True)]
+    return kernel_distance_weighted(*kernel, *counts)
+
+
+def at_infinity(
+    reference: FeatureSet, samples: FeatureSet, metric: str, *, points: int = 8, seed: int = 0
+) -> float:
+    """The distance that a straight line through 1/N promises for endless samples.
+
+    Takes subsets of N/2 to N samples of both sets, and continues the line to 1/N = 0. An estimate, with its own
+    error: say that it is extrapolated. It needs N well above the number of features.
+    """
+    whole = compare(reference, samples, metric, resamples=0)
+    generator, n = torch.Generator().manual_seed(seed), len(reference)
+    sizes = torch.linspace(n // 2, n, points).round().long()
+    values = []
+    for size in sizes.tolist():
+        rows = [torch.randperm(n, generator=generator)[:size] for _ in range(2)]
+        subset = METRICS[metric].distance(reference.values[rows[0]], samples.values[rows[1]])
+        values.append(METRICS[metric].scale * subset)
+    values[-1] = whole.value
+    inverse = 1 / sizes.double()
+    lines = torch.stack([torch.ones_like(inverse), inverse], dim=1)
+    return torch.linalg.lstsq(lines, torch.tensor(values, dtype=torch.float64)[:, None]).solution[0].item()

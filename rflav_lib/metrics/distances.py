@@ -1,0 +1,105 @@
+"""Distances between two sets of features: what FVD, KVD and FAD compute once the features are there.
+
+Pure mathematics on tensors (n d), float64. What a figure needs beside its value stands in `comparison.py`.
+"""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchaudio.functional import frechet_distance
+from torchmetrics.image.kid import poly_kernel
+
+from rflav_lib.metrics.feature_set import checked
+
+MMD_EPSILON = 1e-10  # MM-Diffusion leaves smaller singular values without their root
+FAD_SCALE = 10_000  # MM-Diffusion multiplies its FAD by this (by 1000 until June 2024); so does the paper
+
+Distance = Callable[[Tensor, Tensor], float]
+
+
+def moments(features: Tensor, name: str = "features") -> tuple[Tensor, Tensor]:
+    """Mean (d,) and covariance (d d), divided by N - 1.
+
+    Warns where N <= d: the covariance then has directions that no sample has, and the distance is biased.
+    """
+    features = checked(features, name)
+    samples, width = features.shape
+    if samples <= width:
+        rank = int(torch.linalg.matrix_rank(features - features.mean(0)))
+        warnings.warn(
+            f"{samples} samples of {width} features: the covariance of {name!r} has rank {rank} of {width}; "
+            "take more samples, or compare by the kernel distance",
+            stacklevel=3,
+        )
+    return features.mean(0), torch.cov(features.T)
+
+
+def frechet(first: Tensor, second: Tensor) -> float:
+    """Squared Fréchet distance of two Gaussians with the sets' means and covariances; exact, by torchaudio.
+
+    Not below zero: rounding may give -1e-13 for equal sets.
+    """
+    _check_width(first, second)
+    return max(0.0, frechet_distance(*moments(first, "first"), *moments(second, "second")).item())
+
+
+def frechet_mmd(first: Tensor, second: Tensor) -> float:
+    """The same as MM-Diffusion computes it: singular values below 1e-10 stay without their root.
+
+    So a set whose variance is tiny in some directions is not at distance 0 from itself, but at twice the sum of
+    its covariance's eigenvalues below 1e-5. AudioCLIP's features are such a set, I3D's are not. Report
+    `frechet_mmd(x, x)` beside it. MM-Diffusion computes in float32; this is its rule in float64.
+    """
+    _check_width(first, second)
+    (mean_x, cov_x), (mean_y, cov_y) = moments(first, "first"), moments(second, "second")
+    root = _root_mmd(cov_x)
+    overlap = _root_mmd(root @ cov_y @ root).trace()
+    return ((mean_x - mean_y).square().sum() + cov_x.trace() + cov_y.trace() - 2 * overlap).item()
+
+
+def _root_mmd(matrix: Tensor) -> Tensor:
+    u, s, vh = torch.linalg.svd(matrix)
+    return (u * torch.where(s < MMD_EPSILON, s, s.sqrt())) @ vh
+
+
+def kernel_distance(first: Tensor, second: Tensor) -> float:
+    """Squared maximum mean discrepancy with the kernel (a.b / d + 1)^3: KVD, as MM-Diffusion computes it.
+
+    Unbiased, one estimate over all samples, no factor. Slightly negative values are normal.
+    """
+    return kernel_distance_weighted(*kernels(first, second))
+
+
+def kernels(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The kernel within the first set, across, and within the second."""
+    _check_width(first, second)
+    first, second = checked(first, "first"), checked(second, "second")
+    return poly_kernel(first, first), poly_kernel(first, second), poly_kernel(second, second)
+
+
+def kernel_distance_weighted(
+    within_x: Tensor,
+    across: Tensor,
+    within_y: Tensor,
+    count_x: Tensor | None = None,
+    count_y: Tensor | None = None,
+) -> float:
+    """The kernel distance if sample i were there count[i] times; copies of a sample are no pair of two."""
+    x = torch.ones(len(within_x), dtype=across.dtype) if count_x is None else count_x.to(across.dtype)
+    y = torch.ones(len(within_y), dtype=across.dtype) if count_y is None else count_y.to(across.dtype)
+
+    def off_diagonal(kernel: Tensor, count: Tensor) -> Tensor:
+        pairs = count @ kernel @ count - (count.square() * kernel.diagonal()).sum()
+        return pairs / (count.sum().square() - count.square().sum())
+
+    mean_across = x @ across @ y / (x.sum() * y.sum())
+    return (off_diagonal(within_x, x) + off_diagonal(within_y, y) - 2 * mean_across).item()
+
+
+def _check_width(first: Tensor, second: Tensor) -> None:
+    if first.ndim == second.ndim == 2 and first.shape[1] != second.shape[1]:
+        raise ValueError(
+            f"features of different width cannot be compared: {first.shape[1]} and {second.shape[1]}"
+        )
