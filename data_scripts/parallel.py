@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -84,7 +85,7 @@ def _pool(
 
 def _quiet() -> None:
     """Ctrl-C is for the main process, which lets files in work be finished; the cores are shared by files."""
-    import torch  # late: only the processes need it
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if torch := sys.modules.get("torch"):  # too late for the variable
+        torch.set_num_threads(1)
