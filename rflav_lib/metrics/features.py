@@ -10,6 +10,7 @@ from itertools import islice
 
 import numpy as np
 import torch
+import torchaudio
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -43,6 +44,14 @@ class FeatureNetwork(nn.Module):
         Raises:
             ValueError: a batch of another shape or kind than this network takes.
         """
+
+
+def resampled(clip: Clip, sample_rate: int) -> Clip:
+    """The clip with its sound at another rate, by torchaudio's filter; the same clip if it has that rate."""
+    if clip.sample_rate == sample_rate:
+        return clip
+    sound = torchaudio.functional.resample(torch.from_numpy(clip.waveform), clip.sample_rate, sample_rate)
+    return Clip(clip.frames, sound.numpy(), clip.frame_rate, sample_rate)
 
 
 def check_frames(batch: Tensor, at_least: int = 1) -> None:
@@ -144,7 +153,7 @@ def _check(clip: Clip, first: Clip, number: int, frames: int, network: FeatureNe
     if clip.sample_rate != network.sample_rate:
         raise ValueError(
             f"clip {number} has {clip.sample_rate} Hz, {network.name} needs {network.sample_rate}: "
-            "resample (torchaudio.functional.resample) and say so in `resize`"
+            f"use resampled(clip, {network.sample_rate}), and say so in `resize`"
         )
     if not silence and not np.any(clip.waveform):
         raise ValueError(f"clip {number} is silent; leave it out, or pass allow_silence=True and say so")

@@ -7,7 +7,7 @@ different is an error that says which, and how to get the right one.
 import hashlib
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,18 +109,26 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def load_exactly(
+    module: nn.Module, state: Mapping[str, Tensor], source: str, optional: Collection[str] = ()
+) -> None:
     """Load a state of which no name may be missing, left over, or of another shape.
 
     The counters of batch norms (`num_batches_tracked`) may be missing: they do not change what is computed, and
     files converted from TensorFlow have none.
 
+    Args:
+        module: what to load into.
+        state: tensors by name.
+        source: what messages call it.
+        optional: further names that may be missing, since the module has the right values already.
+
     Raises:
         ValueError: names what does not fit.
     """
     own = module.state_dict()
-    counters = {name for name in own if name.endswith("num_batches_tracked")}
-    missing = sorted(own.keys() - state.keys() - counters)
+    spare = {name for name in own if name.endswith("num_batches_tracked")} | set(optional)
+    missing = sorted(own.keys() - state.keys() - spare)
     unexpected = sorted(state.keys() - own.keys())
     shapes = [
         f"{name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
@@ -134,4 +142,4 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
         if names
     ]:
         raise ValueError(f"{source} does not fit this network: {'; '.join(told)}")
-    module.load_state_dict({name: own[name] for name in counters} | dict(state), strict=True)
+    module.load_state_dict({name: own[name] for name in spare} | dict(state), strict=True)

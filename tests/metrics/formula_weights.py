@@ -37,3 +37,13 @@ def filled(row: dict) -> Tensor:
     if "crc32" in row:
         assert f"{zlib.crc32(values.tobytes()):08x}" == row["crc32"], row["key"]
     return torch.from_numpy(values).reshape(row["shape"])
+
+
+def filled_fbsp(row: dict, variant: str) -> Tensor:
+    """The same for the parameters of AudioCLIP's spectrum: as they begin ("init"), or "varied"."""
+    count, name = row["shape"][0], row["key"].rsplit(".", 1)[1]
+    drawn = noise(row["key"], count) * (variant == "varied")
+    centre = {"m": float(variant == "varied"), "fb": 1.0, "fc": np.arange(count)}[name]
+    values = (centre + {"m": 0.5, "fb": 0.3, "fc": 0.25}[name] * drawn).astype(np.float32)
+    assert f"{zlib.crc32(values.tobytes()):08x}" == row[f"crc32_{variant}"], row["key"]
+    return torch.from_numpy(values)
