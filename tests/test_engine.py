@@ -5,7 +5,8 @@ import itertools
 import pytest
 import torch
 
-from rflav_lib.engine import FastSampler, FastTransformer
+from rflav_lib.engine import FastSampler
+from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.sampler import RollingSampler
 from rflav_lib.schedule import RollingSchedule

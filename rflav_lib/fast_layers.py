@@ -1,0 +1,87 @@
+"""The parts of the fast network: linear layers packed for the processor, attention without copies, fused norms."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rflav_lib.attention import SelfAttention
+
+
+class FastLinear(nn.Module):
+    """A linear layer for one purpose only: to be run many times with weights that stay as they are.
+
+    On CPUs with oneDNN the weights are laid out once as its kernels read them, and the GELU is computed as the product
+    leaves the registers. Elsewhere it is an ordinary linear layer.
+
+    Args:
+        linear: the weights; they are not copied if nothing has to be changed.
+        dtype: of the product.
+        gelu: put tanh-GELU behind, computed in float32.
+        packed: use oneDNN where it is there; off for a network that is compiled, as the compiler packs itself.
+    """
+
+    def __init__(
+        self, linear: nn.Linear, dtype: torch.dtype, gelu: bool = False, packed: bool = True
+    ) -> None:
+        super().__init__()
+        self.gelu, self.dtype = gelu, dtype
+        self.packed = packed and can_pack(dtype, linear.weight.device)
+        weight, bias = (tensor.detach().to(dtype) for tensor in (linear.weight, linear.bias))
+        # a Parameter is what the compiler knows to be constant; a packed weight cannot be one
+        self.bias = nn.Parameter(bias, requires_grad=False)
+        if self.packed:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, 0)
+        else:
+            self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(rows in) -> (rows out), both in `dtype`."""
+        if self.packed:
+            behind = ("gelu", [], "tanh") if self.gelu else ("none", [], "")
+            return torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, *behind)
+        product = F.linear(rows, self.weight, self.bias)
+        # in float32: the bf16 GELU of CPUs takes ten times as long
+        return F.gelu(product.float(), approximate="tanh").to(self.dtype) if self.gelu else product
+
+
+class FastAttention(nn.Module):
+    """The self-attention of `SelfAttention`, on rows of tokens that need not lie in the order of its sequences."""
+
+    def __init__(self, attention: SelfAttention, dtype: torch.dtype, packed: bool = True) -> None:
+        super().__init__()
+        self.num_heads, self.dtype = attention.num_heads, dtype
+        self.qkv = FastLinear(attention.qkv, dtype, packed=packed)
+        self.out = FastLinear(attention.out, dtype, packed=packed)
+        # short sequences: on CPUs the bf16 kernel takes longer than float32 with both conversions
+        self.inner = torch.float32 if attention.qkv.weight.device.type == "cpu" else dtype
+
+    def forward(
+        self, tokens: Tensor, along: int, is_causal: bool = False, mask: Tensor | None = None
+    ) -> Tensor:
+        """Attention along one of the first two axes of tokens (u v d): 0 or 1; the other is the batch.
+
+        Returns (batch sequence d), the batch first whichever it was.
+        """
+        u, v, d = tokens.shape
+        heads = self.qkv(tokens.reshape(u * v, d)).to(self.inner).view(u, v, 3, self.num_heads, -1)
+        order = (2, 1, 3, 0, 4) if along == 0 else (2, 0, 3, 1, 4)
+        q, k, v_ = heads.permute(order)  # batch heads sequence d, without a copy
+        mixed = F.scaled_dot_product_attention(q, k, v_, attn_mask=mask, is_causal=is_causal)
+        batch, length = q.shape[0], q.shape[2]
+        return self.out(mixed.transpose(1, 2).reshape(batch * length, d).to(self.dtype)).view(
+            batch, length, d
+        )
+
+
+def can_pack(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether oneDNN has linear layers with packed weights for this type here."""
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32
+
+
+def modulated(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """LayerNorm, then x scale + shift, where `scale` has its 1 added already."""
+    return torch.addcmul(shift, F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6), scale)
