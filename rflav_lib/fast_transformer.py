@@ -14,6 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from rflav_lib.attention import Modulation
+from rflav_lib.compiling import check_compiler, compile_for_good
 from rflav_lib.fast_layers import FastAttention, FastLinear, modulated
 from rflav_lib.fusion import ConditionedAverageFusion, JointAttentionFusion, frame_causal_mask
 from rflav_lib.transformer import RFLAVBlock, RFLAVTransformer
@@ -59,7 +60,7 @@ class FastTransformer:
         self.model = model
         dtype = dtype or model.dtype
         self.network = FastNetwork(model, dtype)
-        self._compiled = _compile(model, dtype) if compiled else None
+        self._compiled = compile_for_good(FastNetwork(model, dtype, packed=False)) if compiled else None
         self._kept: OrderedDict[tuple, Known] = OrderedDict()
 
     @torch.no_grad()
@@ -257,29 +258,6 @@ class FastBlock(nn.Module):
         return torch.addcmul(video, for_video[2], video_mixed.transpose(0, 1)), torch.addcmul(
             audio, for_audio[2], audio_mixed
         )
-
-
-def check_compiler(device: torch.device) -> None:
-    """Raise a RuntimeError if `torch.compile` has nothing to compile with here."""
-    if device.type != "cpu":
-        return  # for CUDA, triton comes with torch
-    from torch._inductor import exc
-    from torch._inductor.cpp_builder import get_cpp_compiler
-
-    try:
-        get_cpp_compiler()
-    except exc.InvalidCxxCompiler as error:
-        raise RuntimeError(
-            "compiled=True needs a C++ compiler, and none was found: install g++ (or set CXX), "
-            "or leave compiled out, which gives the same numbers more slowly"
-        ) from error
-
-
-def _compile(model: RFLAVTransformer, dtype: torch.dtype) -> nn.Module:
-    """The network through `torch.compile`, its weights as constants; on a GPU as CUDA graphs (not tried yet)."""
-    network = FastNetwork(model, dtype, packed=False)
-    options = {"freezing": True} if model.device.type == "cpu" else {"triton.cudagraphs": True}
-    return torch.compile(network, dynamic=False, fullgraph=True, options=options)
 
 
 def _triples(modulation: Modulation, condition: Tensor, scale_first: bool = False) -> list[Tensor]:

@@ -160,6 +160,7 @@ class RFLAVPipeline(DiffusionPipeline):
         guidance_scale: Guidance = 1.0,
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
+        compiled: bool = False,
     ) -> ClipStream:
         """Generate without end: an iterator of clips of `chunk_frames` frames that join without a seam.
 
@@ -168,12 +169,13 @@ class RFLAVPipeline(DiffusionPipeline):
                 play(clip)
                 stream.y = "siren"      # whenever you like
 
-        With `dtype=torch.bfloat16` matrix products and the decoder run in bf16: faster, not exact.
+        With `dtype=torch.bfloat16` matrix products and the decoder run in bf16: faster, not exact. `compiled` sends the
+        network through `torch.compile`: faster, after a first clip that takes minutes.
 
         Raises:
-            ValueError: as calling the pipeline does.
+            ValueError: as calling the pipeline does. RuntimeError: `compiled` without a compiler.
         """
-        sampler = self.sampler(steps_per_frame, guidance_scale, dtype)
+        sampler = self.sampler(steps_per_frame, guidance_scale, dtype, compiled=compiled)
         vae = self.vae if dtype is None else copy.deepcopy(self.vae)
         if dtype is not None:  # the module's own `to`: diffusers' warns about every cast
             vae = nn.Module.to(vae, dtype=dtype, memory_format=torch.channels_last)
@@ -185,11 +187,12 @@ class RFLAVPipeline(DiffusionPipeline):
         guidance_scale: Guidance = 1.0,
         dtype: torch.dtype | None = None,
         fast: bool = True,
+        compiled: bool = False,
     ) -> RollingSampler:
         """The sampler of this model: the fast one, or the plain one, whose numbers it has."""
         settings = RollingSchedule(self.transformer.config.window), steps_per_frame, guidance_scale
         if fast:
-            return FastSampler(self.transformer.eval(), *settings, dtype)
+            return FastSampler(self.transformer.eval(), *settings, dtype, compiled)
         return RollingSampler(self.transformer.eval(), *settings)
 
     def initial_noise(self, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,11 @@ import itertools
 
 import pytest
 import torch
+from torch._inductor import exc
 
+from rflav_lib.compiling import check_compiler
 from rflav_lib.engine import FastSampler
+from rflav_lib.fast_layers import FastLinear
 from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.sampler import RollingSampler
@@ -134,3 +137,46 @@ def test_other_steps_share_the_weights():
     other = fast.with_steps(3)
     assert other.network is fast.network and (fast.steps_per_frame, other.steps_per_frame) == (1, 3)
     assert_same_stream((RollingSampler(model, RollingSchedule(WINDOW), 3), other))
+
+
+def test_without_packed_weights_the_numbers_are_the_same(monkeypatch):
+    monkeypatch.setattr("rflav_lib.fast_layers.can_pack", lambda dtype, device: False)
+    assert_same_stream(both(reference_model()))
+
+
+@pytest.mark.parametrize("gelu", [True, False])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_a_packed_layer_is_the_layer(gelu, dtype, tolerance):
+    torch.manual_seed(0)
+    layer, rows = torch.nn.Linear(24, 40), torch.randn(7, 24)
+    expected = layer(rows)
+    if gelu:
+        expected = torch.nn.functional.gelu(expected, approximate="tanh")
+    for packed in (True, False):
+        found = FastLinear(layer, dtype, gelu, packed)(rows.to(dtype))
+        assert found.dtype == dtype
+        assert_within(found.float(), expected, tolerance)
+
+
+@pytest.mark.slow
+def test_compiled_it_has_the_same_numbers():
+    try:
+        check_compiler(torch.device("cpu"))
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    plain, fast = both(reference_model(), compiled=True)
+    eager, compiled = fast.network.network, fast.network._compiled
+    widths = {"eager": [], "compiled": []}
+    for name, module in (("eager", eager), ("compiled", compiled)):
+        module.register_forward_pre_hook(lambda _, inputs, n=name: widths[n].append(inputs[0].shape[1]))
+    assert_same_stream((plain, fast))
+    assert max(widths["eager"]) == WINDOW - 1 and set(widths["compiled"]) == {WINDOW}
+
+
+def test_no_compiler_is_said_at_once(monkeypatch):
+    def missing():
+        raise exc.InvalidCxxCompiler
+
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", missing)
+    with pytest.raises(RuntimeError, match="compiled=True needs a C\\+\\+ compiler"):
+        both(reference_model(), compiled=True)
