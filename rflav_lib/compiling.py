@@ -7,7 +7,7 @@ from torch import nn
 def compile_for_good(network: nn.Module) -> nn.Module:
     """The network compiled as one graph for each shape, at its first call; to be called without gradients.
 
-    On a CPU its weights become constants, laid out for the kernels. On a GPU it is recorded as CUDA graphs; that way has
+    On a CPU its weights become constants, laid out for the kernels. On a GPU it is recorded as CUDA graphs; that has
     not been run yet, for want of a GPU.
     """
     on_cpu = next(network.parameters()).device.type == "cpu"
