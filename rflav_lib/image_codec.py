@@ -5,6 +5,7 @@ VAE's own `shift_factor` and `scaling_factor`, so that the flow model sees value
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,9 +14,30 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
+from rflav_lib import ROOT
+
 ImageVAE = AutoencoderKL | AutoencoderTiny
 
 DEFAULT_BATCH = 32  # frames at once; it bounds the memory of a long clip
+
+
+def load_vae(place: str | Path) -> ImageVAE:
+    """Open an image VAE from a folder or a repository of the model hub, in float32, safetensors only.
+
+    A relative folder is one of the repository's, or else of the working folder.
+
+    Raises:
+        ValueError: there is none, or it is of another kind.
+    """
+    place = ROOT / place if (ROOT / place).is_dir() else place
+    kinds = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+    try:
+        kind = AutoencoderKL.load_config(str(place)).get("_class_name", "AutoencoderKL")
+    except OSError as error:
+        raise ValueError(f"{place}: no image VAE here: {str(error).splitlines()[0]}") from error
+    if kind not in kinds:
+        raise ValueError(f"{place}: a {kind}, not one of {', '.join(kinds)}")
+    return kinds[kind].from_pretrained(str(place), use_safetensors=True).eval()
 
 
 def letterbox(frames: np.ndarray | Tensor, size: int) -> Tensor:

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rflav_lib.hifigan import HiFiGAN, fold_weight_norm
-from rflav_lib.image_codec import ImageVAE
+from rflav_lib.image_codec import ImageVAE, load_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.transformer import RFLAVTransformer
@@ -92,7 +91,12 @@ def load(
             raise ValueError(f"{folder}: no released model has {classes} classes: say its audio_scale")
         audio_scale = AUDIO_SCALES[classes]
     mel = MelCodec(n_mels=transformer.config.n_mels, audio_scale=audio_scale)
-    return RFLAVPipeline(transformer, _load_vae(vae), mel, load_vocoder(folder / "vocoder"))
+    return RFLAVPipeline(
+        transformer,
+        vae if isinstance(vae, nn.Module) else load_vae(vae),
+        mel,
+        load_vocoder(folder / "vocoder"),
+    )
 
 
 def load_vocoder(folder: str | Path) -> HiFiGAN:
@@ -172,19 +176,6 @@ def _load_transformer(folder: Path) -> RFLAVTransformer:
     with torch.device("meta"):  # the weights that were read become the model's: nothing is held twice
         model = RFLAVTransformer(**ours)
     return _filled(model, converted, path)
-
-
-def _load_vae(vae: str | Path | ImageVAE) -> ImageVAE:
-    if isinstance(vae, nn.Module):
-        return vae
-    kinds = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
-    try:
-        kind = AutoencoderKL.load_config(str(vae)).get("_class_name", "AutoencoderKL")
-    except OSError as error:
-        raise ValueError(f"{vae}: no image VAE here: {str(error).splitlines()[0]}") from error
-    if kind not in kinds:
-        raise ValueError(f"{vae}: a {kind}, not one of {', '.join(kinds)}")
-    return kinds[kind].from_pretrained(str(vae), use_safetensors=True).eval()
 
 
 def _filled(model: Model, weights: Mapping[str, Tensor], path: Path) -> Model:

@@ -30,7 +30,8 @@ class TrainConfig(YamlConfig):
         ValueError: a value that cannot work, named with its key.
     """
 
-    # data: a toy world, encoded once by the codecs
+    # data: a cache of latents (python -m rflav_lib.data.latents); if empty, a toy world, encoded once by the codecs
+    latents: str = ""
     world: str = "toy-landscape"
     clips: int = 3000
     clip_frames: int = 40
@@ -39,6 +40,7 @@ class TrainConfig(YamlConfig):
     vae: str = "checkpoints/toy-vae"
     n_mels: int = 64
     audio_scale: float = 2.0
+    audio_peak: float = 0.0  # each clip's sound is scaled to it; 0 keeps the loudness
 
     # the model: see RFLAVTransformer
     hidden_size: int = 192
@@ -96,6 +98,7 @@ class TrainConfig(YamlConfig):
             ("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)"),
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("audio_scale", self.audio_scale > 0, "above 0"),
+            ("audio_peak", 0 <= self.audio_peak <= 1, "in [0, 1]"),
             ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
             ("diverged_above", self.diverged_above > 1, "above 1"),
         ]

@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from rflav_lib import ROOT
+from rflav_lib.data.latent_cache.index import CacheIndex
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.mel import MelCodec
 from rflav_lib.provenance import processor_name
@@ -69,8 +70,11 @@ def data_shape(config: TrainConfig) -> tuple[tuple[int, int, int], int]:
     """Latents (c, h, w) of a frame, and number of classes.
 
     Raises:
-        ValueError: the VAE's description is missing.
+        ValueError: the description of the cache, or of the VAE, is missing.
     """
+    if config.latents:
+        index = CacheIndex.read(ROOT / config.latents)
+        return index.latent_shape, len(index.class_names)
     path = ROOT / config.vae / "config.json"
     if not path.is_file():
         raise ValueError(f"vae: {path.parent} holds no image VAE; python -m rflav_lib.train_codec makes one")

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from diffusers import AutoencoderKL
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rflav_lib import ROOT, checkpoints
-from rflav_lib.data.latents import encode_toy_clips
+from rflav_lib.data.latents import LatentCache, encode_toy_clips
 from rflav_lib.data.windows import TrainingClips
 from rflav_lib.flow import VelocityModel, Weighting, flow_weight, rolling_flow_errors, velocity
+from rflav_lib.image_codec import load_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.schedule import RollingSchedule
@@ -47,18 +47,15 @@ class TrainRun:
     def __init__(self, config: TrainConfig, accelerator: Accelerator | None = None) -> None:
         self.config = config
         self.accelerator = accelerator or make_accelerator(config)
-        if not (ROOT / config.vae / "config.json").is_file():
-            raise ValueError(
-                f"vae: {ROOT / config.vae} holds no image VAE; python -m rflav_lib.train_codec makes one"
-            )
-        self.vae = AutoencoderKL.from_pretrained(ROOT / config.vae, use_safetensors=True).eval()
+        self.vae = load_vae(config.vae)
         self.vae.register_to_config(
             _name_or_path=config.vae
         )  # else the pipeline's config tells this machine's path
-        self.mel = MelCodec(n_mels=config.n_mels, audio_scale=config.audio_scale, peak=None)
+        self.mel = MelCodec(
+            n_mels=config.n_mels, audio_scale=config.audio_scale, peak=config.audio_peak or None
+        )
         self.schedule = RollingSchedule(config.window, config.preroll_probability)
-        with self.accelerator.main_process_first():  # one process makes the cache, the others read it
-            self._check_size(self.data)
+        self._check_size(self.data)
         torch.manual_seed(config.seed)
         model = RFLAVTransformer(
             latent_size=self.data.latent_shape[-1],
@@ -83,8 +80,10 @@ class TrainRun:
 
     @cached_property
     def data(self) -> TrainingClips:
-        """The training clips, encoded on first use and cached beside the runs."""
+        """The training clips: a cache, or a toy world's, encoded on first use by all processes together."""
         config = self.config
+        if config.latents:
+            return LatentCache(ROOT / config.latents, self.vae, self.mel)
         return encode_toy_clips(
             config.world,
             config.seed,

@@ -12,6 +12,7 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
 from rflav_lib import released
+from rflav_lib.image_codec import load_vae
 from rflav_lib.pipeline import RFLAVPipeline
 from tests.golden import FIXTURES, assert_within, facts, reference_model, vectors
 from tests.tiny import tiny_vae
@@ -167,7 +168,7 @@ def test_a_place_that_is_none_is_named(tmp_path):
         with pytest.raises(ValueError, match="no such folder, and not the name of a repository"):
             released.load(place)
     with pytest.raises(ValueError, match="no image VAE here"):
-        released._load_vae(tmp_path / "no vae")
+        load_vae(tmp_path / "no vae")
 
 
 def test_the_model_itself_is_the_one_that_the_vectors_come_from(folder):

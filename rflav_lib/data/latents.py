@@ -1,62 +1,146 @@
-"""Clips encoded once, so that training does not run the codecs at every step."""
+"""Clips encoded once, so that training does not run the codecs at every step.
 
+    python -m rflav_lib.data.latents configs/latents/videos.yaml videos=/my/videos
+    accelerate launch -m rflav_lib.data.latents configs/latents/videos.yaml videos=/my/videos   # several GPUs
+
+A cache is a folder: `index.json` says what is in it and which codecs made it, `shard-*.safetensors` hold
+latents and mel segments as float16. Shards are mapped into memory, so a data set may be larger than it.
+"""
+
+import argparse
 import hashlib
 import json
-from dataclasses import dataclass
+import sys
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import torch
-from diffusers import AutoencoderKL
-from einops import rearrange
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from accelerate import PartialState
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from rflav_lib.data.toy import CLASSES, make_clip
+from rflav_lib import ROOT
+from rflav_lib.data.clips import ClipFolder
+from rflav_lib.data.latent_cache.config import LatentsConfig
+from rflav_lib.data.latent_cache.encoding import ClipEncoder, codec_facts
+from rflav_lib.data.latent_cache.index import CacheIndex, Span, differences
+from rflav_lib.data.latent_cache.sources import ClipSource, FolderSource, ToySource
+from rflav_lib.data.latent_cache.writing import write_cache
 from rflav_lib.data.windows import Window, draw_place
-from rflav_lib.files import whole
-from rflav_lib.image_codec import encode_frames
+from rflav_lib.image_codec import ImageVAE, load_vae
 from rflav_lib.mel import MelCodec
 
-CLIPS_AT_ONCE = 8  # keeps memory flat: that many clips of frames are decoded at a time
+TOY_SIZE = 64  # pixels along each side of a toy world's frames
+LONGEST_WAIT = timedelta(days=7)  # of processes for each other
 
 
-@dataclass(frozen=True)
-class LatentClips:
-    """Encoded clips of equal length, in memory as float16.
+class LatentCache:
+    """Windows of cached clips.
 
-    Attributes:
-        video: latents (clips k c h w).
-        audio: mel segments (clips k f m).
-        labels: class of each clip (clips,), int64; None in a world without classes.
-        class_names: names of the labels, in order.
+    Args:
+        folder: where `python -m rflav_lib.data.latents` wrote.
+        vae, mel: the codecs that one trains with; a cache of others is refused.
+
+    Raises:
+        ValueError: no cache, an unfinished or damaged one, or other codecs, with what differs.
     """
 
-    video: Tensor
-    audio: Tensor
-    labels: Tensor | None
-    class_names: tuple[str, ...] = ()
+    def __init__(self, folder: str | Path, vae: ImageVAE, mel: MelCodec) -> None:
+        self.folder = Path(folder)
+        self.index = CacheIndex.read(self.folder)
+        if found := differences(self.index.codecs, codec_facts(vae, mel)):
+            raise ValueError(
+                f"{self.folder}: encoded by other codecs than those in use: {', '.join(found)}; encode anew, or "
+                "train with the cache's"
+            )
+        if not self.index.complete:
+            raise ValueError(f"{self.folder}: not finished; the command that wrote it goes on")
+        self._shards = [self.index.open_shard(self.folder, n) for n in range(self.index.num_shards)]
+        self._lengths = np.diff(self.index.offsets)
 
     def __len__(self) -> int:
         """Number of clips."""
-        return len(self.video)
+        return len(self.index.clips)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(c, h, w) of a frame's latents."""
-        return tuple(self.video.shape[2:])
+        return self.index.latent_shape
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the labels, in order."""
+        return self.index.class_names
+
+    @property
+    def labels(self) -> tuple[int | None, ...]:
+        """The label of each clip."""
+        return tuple(clip.label for clip in self.index.clips)
 
     def draw_window(self, generator: torch.Generator, frames: int) -> Window:
-        """A random window of `frames` frames with its clip's label: see `draw_place`."""
-        clip, start = draw_place([self.video.shape[1]] * len(self), frames, generator)
-        label = None if self.labels is None else int(self.labels[clip])
-        return *self.window(clip, start, frames), label
+        """A random window with its clip's label: see `draw_place`.
+
+        Raises:
+            ValueError: a clip that is shorter than the window.
+        """
+        shortest = self.index.clips[int(self._lengths.argmin())]
+        if shortest.frames < frames:
+            raise ValueError(
+                f"{self.folder}: {shortest.name} has {shortest.frames} frames, the window {frames}; encode anew "
+                f"with min_frames={frames} to leave such clips out"
+            )
+        clip, start = draw_place(self._lengths, frames, generator)
+        return *self.window(clip, start, frames), self.index.clips[clip].label
 
     def window(self, clip: int, start: int, frames: int) -> tuple[Tensor, Tensor]:
-        """`frames` frames of one clip from `start` on: video (k c h w) and audio (k f m), float32."""
-        stop = start + frames
-        return self.video[clip, start:stop].float(), self.audio[clip, start:stop].float()
+        """`frames` frames of one clip from `start` on: video (k c h w) and audio (k f m), float32.
+
+        Raises:
+            IndexError: not inside the clip.
+        """
+        if start < 0 or frames < 1 or start + frames > self._lengths[clip]:
+            raise IndexError(f"frames {start} to {start + frames} of a clip of {self._lengths[clip]}")
+        first = int(self.index.offsets[clip]) + start
+        parts, last = [], first + frames
+        while first < last:  # a window may lie in two shards
+            shard, row = divmod(first, self.index.shard_frames)
+            end = min(row + last - first, self.index.shard_frames)
+            stored = self._shards[shard]
+            parts.append([stored.get_slice(name)[row:end].float() for name in ("video", "audio")])
+            first += end - row
+        video, audio = (torch.cat(part) if len(parts) > 1 else part[0] for part in zip(*parts, strict=True))
+        return video, audio
+
+
+class LiveClips:
+    """Windows that are read and encoded when they are drawn: what a cache saves. The windows are the same.
+
+    Args:
+        encoder: of the clips to draw from.
+    """
+
+    def __init__(self, encoder: ClipEncoder) -> None:
+        self.encoder = encoder
+        self._lengths = np.array([clip.frames for clip in encoder.source.clips])
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self._lengths)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(c, h, w) of a frame's latents."""
+        return self.encoder.latent_shape
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the labels, in order."""
+        return self.encoder.source.class_names
+
+    def draw_window(self, generator: torch.Generator, frames: int) -> Window:
+        """A random window with its clip's label: see `draw_place`."""
+        clip, start = draw_place(self._lengths, frames, generator)
+        return *self.encoder.encode([Span(clip, start, frames)]), self.encoder.source.clips[clip].label
 
 
 def encode_toy_clips(
@@ -64,73 +148,81 @@ def encode_toy_clips(
     seed: int,
     count: int,
     clip_frames: int,
-    vae: AutoencoderKL,
+    vae: ImageVAE,
     mel: MelCodec,
-    cache_folder: str | Path | None = None,
-) -> LatentClips:
-    """Make `count` clips of a toy world and encode them; with `cache_folder`, only the first time.
+    cache_folder: str | Path,
+) -> LatentCache:
+    """`count` clips of a toy world, encoded the first time and opened from then on.
 
-    The file's name holds a fingerprint of everything that went in (world, seed, counts, mel settings,
+    The folder's name holds a fingerprint of everything that goes in (world, seed, counts, mel settings,
     weights of the VAE), so a changed codec can never meet latents of an old one.
 
     Raises:
-        ValueError: a cached file that cannot be read; delete it to encode anew.
+        ValueError: a cache that is damaged; says what to delete.
     """
     facts = {
-        "world": world,
-        "seed": seed,
-        "count": count,
-        "clip_frames": clip_frames,
-        "mel": {key: value for key, value in mel.config.items() if not key.startswith("_")},
-        "vae": _weights_fingerprint(vae),
-    }
-    if cache_folder is None:
-        return _encode(world, seed, count, clip_frames, vae, mel)
+        "world": world, "seed": seed, "count": count, "clip_frames": clip_frames, **codec_facts(vae, mel),
+    }  # fmt: skip
     fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    path = Path(cache_folder) / f"{world}-{fingerprint}.safetensors"
-    if not path.is_file():
-        encoded = _encode(world, seed, count, clip_frames, vae, mel)
-        tensors = {name: tensor for name, tensor in vars(encoded).items() if isinstance(tensor, Tensor)}
-        with whole(path) as draft:
-            save_file(tensors, draft, metadata={"facts": json.dumps(facts, sort_keys=True)})
-    return _read(path, CLASSES[world])
+    folder = Path(cache_folder) / f"{world}-{fingerprint}"
+    write_cache(folder, ClipEncoder(ToySource(world, seed, count, clip_frames), vae, mel, TOY_SIZE))
+    return LatentCache(folder, vae, mel)
 
 
-def _encode(
-    world: str, seed: int, count: int, clip_frames: int, vae: AutoencoderKL, mel: MelCodec
-) -> LatentClips:
-    video, audio, labels = [], [], []
-    with tqdm(total=count, desc=f"encoding {world}", unit="clip") as progress:
-        for first in range(0, count, CLIPS_AT_ONCE):
-            clips = [
-                make_clip(world, seed, index, clip_frames)
-                for index in range(first, min(first + CLIPS_AT_ONCE, count))
-            ]
-            frames = torch.cat([torch.from_numpy(made.clip.frames) for made in clips])
-            latents = encode_frames(vae, frames)
-            video.append(rearrange(latents, "(b k) c h w -> b k c h w", b=len(clips)).half())
-            waveforms = torch.stack([torch.from_numpy(made.clip.waveform) for made in clips])
-            audio.append(mel.encode(waveforms).half())
-            labels += [made.label for made in clips]
-            progress.update(len(clips))
-    stored = torch.tensor(labels) if CLASSES[world] else None
-    return LatentClips(torch.cat(video), torch.cat(audio), stored, CLASSES[world])
+def source_of(config: LatentsConfig) -> ClipSource:
+    """The clips that a configuration names."""
+    if config.videos:
+        folder = ClipFolder(
+            ROOT / config.videos, config.split, config.min_frames, config.size, strict=config.strict
+        )
+        return FolderSource(folder)
+    return ToySource(config.world, config.seed, config.clips, config.clip_frames)
 
 
-def _read(path: Path, class_names: tuple[str, ...]) -> LatentClips:
+def write_from_config(config: LatentsConfig) -> CacheIndex:
+    """Make or finish the cache that a configuration describes; under `accelerate launch`, this process's share.
+
+    Raises:
+        ValueError: no such VAE or videos, nothing to encode, or a folder that holds another cache.
+        OSError: the folder cannot be written.
+    """
+    state = PartialState(timeout=LONGEST_WAIT)
+    vae = load_vae(config.vae).to(state.device)
+    mel = MelCodec(n_mels=config.n_mels, audio_scale=config.audio_scale, peak=config.audio_peak or None)
+    with state.main_process_first():  # the others find its index of the videos
+        source = source_of(config)
+    return write_cache(ROOT / config.latents, ClipEncoder(source, vae, mel, config.size), config.shard_frames)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: a YAML file and `key=value` changes."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rflav_lib.data.latents", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("config", help="YAML file, e.g. configs/latents/videos.yaml")
+    parser.add_argument("changes", nargs="*", metavar="key=value", help="settings that override the file's")
+    options = parser.parse_args(arguments)
     try:
-        with safe_open(path, framework="pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
-        return LatentClips(tensors["video"], tensors["audio"], tensors.get("labels"), class_names)
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(
-            f"{path}: not a readable cache of latents ({error}); delete it to encode anew"
-        ) from error
+        config = LatentsConfig.from_command_line(options.config, options.changes)
+        index = write_from_config(config)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: whole shards stay; the same command goes on", file=sys.stderr)
+        return 130
+    if PartialState().is_main_process:
+        print(_report(ROOT / config.latents, index))
+    return 0
 
 
-def _weights_fingerprint(module: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().float().numpy().tobytes())
-    return digest.hexdigest()[:16]
+def _report(folder: Path, index: CacheIndex) -> str:
+    lines = [
+        f"{folder}: {len(index.clips)} clips, {index.num_frames} frames, {index.num_bytes / 1e6:.1f} MB",
+        *(f"left out: {name}: {reason}" for name, reason in index.left_out.items()),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

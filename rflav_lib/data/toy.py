@@ -21,7 +21,7 @@ from rflav_lib.data.toy_scenes.scene import Event, Scene
 from rflav_lib.data.toy_scenes.synth import SAMPLE_RATE
 from rflav_lib.media import Clip
 
-__all__ = ["CLASSES", "Event", "ToyClip", "make_clip"]
+__all__ = ["CLASSES", "Event", "ToyClip", "draw_label", "make_clip"]
 
 CLASSES: dict[str, tuple[str, ...]] = {
     "toy-landscape": ("bounce", "pendulum", "rain", "fireworks", "siren"),
@@ -71,10 +71,18 @@ def make_clip(world: str, seed: int, index: int, num_frames: int = 40, label: in
         known = ", ".join(f"{i} = {name}" for i, name in enumerate(classes)) or "none: it has no classes"
         raise ValueError(f"unknown label {label} for {world}; labels are {known}")
 
-    key = (list(CLASSES).index(world), seed, index)
-    if classes and label is None:
-        label = int(np.random.default_rng(key).integers(len(classes)))
-    rng = np.random.default_rng((*key, 0 if label is None else label + 1))
+    label = draw_label(world, seed, index) if label is None else label
+    rng = np.random.default_rng((*_key(world, seed, index), 0 if label is None else label + 1))
     scene = _SCENES[world][label or 0](rng, num_frames)
     clip = Clip(scene.frames, scene.waveform, FRAME_RATE, SAMPLE_RATE)
     return ToyClip(clip, world, label, scene.events, scene.facts)
+
+
+def draw_label(world: str, seed: int, index: int) -> int | None:
+    """The class that `make_clip` draws for a clip; None in a world without classes."""
+    classes = CLASSES[world]
+    return int(np.random.default_rng(_key(world, seed, index)).integers(len(classes))) if classes else None
+
+
+def _key(world: str, seed: int, index: int) -> tuple[int, int, int]:
+    return list(CLASSES).index(world), seed, index

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +12,9 @@ Window = tuple[Tensor, Tensor, int | None]
 
 
 class TrainingClips(Protocol):
-    """Encoded clips to train on."""
+    """Encoded clips to train on; len() is their number."""
+
+    def __len__(self) -> int: ...
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -28,7 +31,9 @@ class TrainingClips(Protocol):
         ...
 
 
-def draw_place(lengths: Sequence[int] | Tensor, window: int, generator: torch.Generator) -> tuple[int, int]:
+def draw_place(
+    lengths: Sequence[int] | np.ndarray, window: int, generator: torch.Generator
+) -> tuple[int, int]:
     """Draw a clip and the first frame of a window in it: every window of every clip is equally likely.
 
     So a clip of a minute counts for more than one of two seconds, as in MM-Diffusion's data, where each
@@ -43,9 +48,10 @@ def draw_place(lengths: Sequence[int] | Tensor, window: int, generator: torch.Ge
     Raises:
         ValueError: not even the longest clip holds a window.
     """
-    places = int(max(lengths)) - window + 1
+    longest = int(np.max(lengths))
+    places = longest - window + 1
     if places < 1:
-        raise ValueError(f"a window of {window} frames does not fit into clips of {int(max(lengths))} frames")
+        raise ValueError(f"a window of {window} frames does not fit into clips of {longest} frames")
     while True:
         clip = int(torch.randint(len(lengths), (), generator=generator))
         start = int(torch.randint(places, (), generator=generator))
