@@ -17,11 +17,14 @@ NEAR = 1.0  # s; no seeking for so little
 FURTHER_BACK = (0.0, 2.0, 10.0)  # s; tried in turn where a file's seek points lead too far
 
 
-def pictures(path: Path, info: MediaInfo, frame_rate: float, first: int, count: int) -> Iterator[np.ndarray]:
+def pictures(
+    path: Path, info: MediaInfo, frame_rate: float, first: int, count: int, to_end: bool = False
+) -> Iterator[np.ndarray]:
     """Frames first, first + 1, ... of the file's clip: `count` pictures uint8 (h w 3), one at a time.
 
     Frame k is what is on the screen at `info.start` + (k + 1/2) / frame_rate: in the middle of the sound that
-    belongs to it (the clock of `data.toy`). Memory does not grow with the file.
+    belongs to it (the clock of `data.toy`). Memory does not grow with the file. With `to_end` what follows the
+    last frame is decoded too, so that damage in it does not go unseen.
 
     Raises:
         MediaError: damaged data, pictures that change their size, or fewer than the file says.
@@ -35,7 +38,7 @@ def pictures(path: Path, info: MediaInfo, frame_rate: float, first: int, count: 
             picture = _checked(path, info, render, shown) if picture is None else picture
             yield picture
             done += 1
-        if done == count:
+        if done == count and not to_end:
             return
         shown, picture = frame, None
     end = shown.time + float((shown.duration or 0) * shown.time_base)

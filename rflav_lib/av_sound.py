@@ -38,7 +38,8 @@ def sound(path: Path, info: MediaInfo, sample_rate: int, first: int = 0) -> Iter
     length = SEGMENT * sample_rate if info.audio_tick * info.sample_rate < 1.001 else inf
     for number in count(0 if length == inf else first // length):
         done = 0 if length == inf else number * length
-        for piece in _segment(path, info, sample_rate, number, min(length, total - done)):
+        wanted = min(length, total - done)
+        for piece in _segment(path, info, sample_rate, number, wanted, last=done + wanted >= total):
             useful = piece[max(0, first - done) :]
             done += len(piece)
             if len(useful):
@@ -55,8 +56,10 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.float32), *sound(path, info, sample_rate)])
 
 
-def _segment(path: Path, info: MediaInfo, sample_rate: int, number: int, length: int) -> Iterator[np.ndarray]:
-    """Exactly `length` samples: those of one segment."""
+def _segment(
+    path: Path, info: MediaInfo, sample_rate: int, number: int, length: int, last: bool
+) -> Iterator[np.ndarray]:
+    """Exactly `length` samples: those of one segment. The last one goes on to the file's end, to see that it can."""
     source_rate = info.sample_rate
     begin = max(0, number * SEGMENT - RUN_UP) * source_rate
     skip = RUN_UP * sample_rate if number else 0
@@ -72,7 +75,7 @@ def _segment(path: Path, info: MediaInfo, sample_rate: int, number: int, length:
             if len(useful):
                 yield useful
         position += len(piece)
-        if length <= 0 or position > end:
+        if (length <= 0 or position > end) and not last:
             break
     if length > 0:
         rest = [resampled.to_ndarray()[0] for resampled in resampler.resample(None)]

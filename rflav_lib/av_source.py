@@ -13,6 +13,7 @@ from typing import Any, Literal
 import av
 
 from rflav_lib.av_files import MediaError
+from rflav_lib.av_length import check_length
 
 Kind = Literal["video", "audio"]
 
@@ -29,6 +30,7 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         if not path.is_file():
             raise MediaError(f"{path}: no such file")
+        check_length(path)
         # absolute, so that no name is taken for a protocol; and whatever it holds may not fetch other things
         with av.open(
             str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="replace"
@@ -38,8 +40,12 @@ def opened(path: Path) -> Iterator[Any]:
             yield container
     except MediaError:
         raise
-    except (OSError, ValueError, ArithmeticError, LookupError) as error:  # FFmpeg's errors are among them
+    except (av.FFmpegError, OSError, ValueError, ArithmeticError, LookupError) as error:
         reason = getattr(error, "strerror", None) or error
+        if isinstance(error, IndexError):  # PyAV counts the streams when it opens a file
+            reason = "damaged: data of a stream that its header does not name"
+        elif isinstance(error, av.InvalidDataError):
+            reason = f"damaged, or not a media file at all ({reason})"
         raise MediaError(f"{path}: cannot be decoded: {reason}") from error
 
 
@@ -79,7 +85,9 @@ def decoded(path: Path, container: Any, stream: Any, from_key: bool = False) -> 
             awaited.discard(frame.pts)
             lost = [pts for pts in awaited if first <= pts < frame.pts]
             if lost:
-                raise MediaError(f"{path}: is damaged: no picture at {min(lost) * stream.time_base:.2f} s")
+                raise MediaError(
+                    f"{path}: is damaged: no picture at {float(min(lost) * stream.time_base):.2f} s"
+                )
             yield frame
     if first is not None and any(pts >= first for pts in awaited):
         raise MediaError(f"{path}: is damaged: its last {len(awaited)} pictures cannot be decoded")

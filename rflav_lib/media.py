@@ -1,9 +1,10 @@
 """Clip: video frames and the sound that belongs to them; reads, writes, and shows itself."""
 
 import wave
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -126,7 +127,8 @@ class Clip:
         begin = round((info.start - info.audio_start) * sample_rate) + sample_at(
             first, frame_rate, sample_rate
         )
-        heard, seen = sound(path, info, sample_rate, begin), pictures(path, info, frame_rate, first, count)
+        heard = sound(path, info, sample_rate, begin)
+        seen = pictures(path, info, frame_rate, first, count, to_end=frames is None)
         waveform = np.zeros(0, np.float32)
         for done in range(0, count, frames_each):
             length = min(frames_each, count - done)
@@ -136,6 +138,8 @@ class Clip:
                 parts.append(part)
             waveform = np.concatenate(parts)
             images = np.stack(list(islice(seen, length)))
+            if frames is None and done + length == count:  # what is left over must be sound, too
+                deque(chain(heard, seen), maxlen=0)
             yield cls(images, _fit(waveform, there - here), frame_rate, sample_rate)
             waveform = waveform[there - here :]
 
