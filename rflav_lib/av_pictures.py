@@ -1,6 +1,7 @@
 """The pictures of a media file at a wanted rate, from any instant on."""
 
 from collections.abc import Iterator
+from itertools import chain
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import numpy as np
 
 from rflav_lib.av_files import MediaError
 from rflav_lib.av_orientation import Renderer
-from rflav_lib.av_probe import MediaInfo
-from rflav_lib.av_source import best_stream, decoded, opened
+from rflav_lib.av_probe import SLACK, MediaInfo
+from rflav_lib.av_source import best_stream, decoded, opened, seek
 
 SAME = 1e-6  # s; time stamps nearer than this are equal
 NEAR = 1.0  # s; no seeking for so little
@@ -42,7 +43,7 @@ def pictures(
             return
         shown, picture = frame, None
     end = shown.time + float((shown.duration or 0) * shown.time_base)
-    if end < info.video_end - 0.1:
+    if end < info.video_end - SLACK - float((shown.duration or 0) * shown.time_base):
         raise MediaError(f"{path}: is truncated: video ends after {end:.2f} s of {info.video_end:.2f} s")
     picture = _checked(path, info, render, shown) if picture is None else picture
     for _ in range(count - done):
@@ -61,17 +62,17 @@ def _from(path: Path, info: MediaInfo, instant: float) -> Iterator[tuple[Any, An
     """Decoded frames in order, the first of them on the screen at `instant` or before it."""
     for back in (*FURTHER_BACK, inf):
         target = instant - back
-        seek = target > info.video_start + NEAR
+        from_start = target < info.video_start + NEAR
         with opened(path) as container:
             stream = best_stream(container, "video")
-            if seek:
-                container.seek(int(target / stream.time_base), stream=stream)
-            frames = decoded(path, container, stream, from_key=seek)
+            if not (from_start or seek(container, stream, target)):
+                continue
+            frames = decoded(path, container, stream, from_key=not from_start)
             first = next(frames, None)
-            if seek and (first is None or first.time > instant + SAME):
+            if not from_start and (first is None or first.time > instant + SAME):
                 continue
             if first is None:
                 raise MediaError(f"{path}: the video stream is empty")
-            yield first, stream.sample_aspect_ratio
-            yield from ((frame, stream.sample_aspect_ratio) for frame in frames)
+            for frame in chain([first], frames):
+                yield frame, stream.sample_aspect_ratio
             return

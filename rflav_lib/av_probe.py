@@ -11,7 +11,7 @@ from rflav_lib.av_orientation import orientation, square_width
 from rflav_lib.av_source import best_stream, decoded, opened
 
 TAIL = 3.0  # s; the last packets are looked for in so much of the end
-TRUNCATION = 0.5  # a file whose streams all end this many seconds before it says so has lost its end
+SLACK = 0.05  # s; headers round, and some forget how long the last frame lasts
 INDEXED = {
     "mov",
     "avi",
@@ -86,7 +86,13 @@ def probe(path: str | Path) -> MediaInfo:
     """
     path = Path(path)
     facts: dict[str, Any] = {}
-    ends, promised = [], 0.0
+    with opened(path) as container:
+        indexed = _is(container, INDEXED)
+        promised = container.duration / av.time_base if container.duration and _is(container, TIMED) else 0.0
+    packets = None if indexed else _last_packets(path)
+    if packets is not None and max(packets.values(), default=0.0) < promised - SLACK:
+        ends = max(packets.values(), default=0.0)
+        raise MediaError(f"{path}: is truncated: ends after {ends:.2f} s of {promised:.2f} s")
     for kind, describe in (("video", _picture_facts), ("audio", _sound_facts)):
         with opened(path) as container:
             stream = best_stream(container, kind)
@@ -96,16 +102,15 @@ def probe(path: str | Path) -> MediaInfo:
             first = next(decoded(path, container, stream), None)
             if first is None:
                 raise MediaError(f"{path}: the {kind} stream is empty")
-            described = describe(path, stream, first)
-            if container.duration and _is(container, TIMED):
-                promised = ((container.start_time or 0) + container.duration) / av.time_base
-            end = max(first.time, _end(container, stream, described.get("frame_rate")))
-            facts |= described | {f"{kind}_start": first.time, f"{kind}_end": end}
-            ends.append(end)
+            if packets is None and stream.duration:
+                end = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+            else:
+                packets = _last_packets(path) if packets is None else packets
+                end = packets.get(stream.index, 0.0)
+            facts |= describe(path, stream, first) | {f"{kind}_start": first.time}
+            facts[f"{kind}_end"] = max(end, first.time)
     if not facts:
         raise MediaError(f"{path}: has neither picture nor sound")
-    if max(ends) < promised - TRUNCATION:
-        raise MediaError(f"{path}: is truncated: ends after {max(ends):.2f} s of {promised:.2f} s")
     return MediaInfo(**facts)
 
 
@@ -152,22 +157,29 @@ def _check_index(path: Path, stream: Any) -> None:
         raise MediaError(f"{path}: is truncated: it has {size:,} bytes and speaks of {need:,}")
 
 
-def _end(container: Any, stream: Any, frame_rate: float | None) -> float:
-    """When a stream ends in s: from its header, or else (WebM, MPEG) from its last packets."""
-    if stream.duration and _is(container, INDEXED):
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    back = 0 if container.duration is None else container.duration - round(TAIL * av.time_base)
-    for target in (max(0, back), 0):  # a stream may end long before the file does
-        container.seek(target)
-        ends = [
-            float(packet.pts * packet.time_base)
-            + (float(packet.duration * packet.time_base) if packet.duration else 1 / (frame_rate or 25))
-            for packet in container.demux(stream)
-            if packet.pts is not None
-        ]
-        if ends:
-            return max(ends)
-    return 0.0
+def _last_packets(path: Path) -> dict[int, float]:
+    """When each stream ends in s, from its last packets: for formats whose headers do not say (WebM, MPEG)."""
+    ends: dict[int, float] = {}
+    for tail in (True, False):
+        with opened(path) as container:
+            if tail:
+                try:
+                    container.seek(max(0, (container.duration or 0) - round(TAIL * av.time_base)))
+                except av.FFmpegError:  # no seek points: look at all of it
+                    continue
+            for packet in container.demux():
+                if packet.pts is not None:
+                    ends[packet.stream_index] = max(ends.get(packet.stream_index, 0.0), _packet_end(packet))
+            if all(stream.index in ends for stream in container.streams):
+                break  # or else a stream ends long before the file does: look at all of it
+    return ends
+
+
+def _packet_end(packet: Any) -> float:
+    if packet.duration:
+        return float((packet.pts + packet.duration) * packet.time_base)
+    rate = packet.stream.average_rate if packet.stream.type == "video" else None
+    return float(packet.pts * packet.time_base) + (1 / float(rate) if rate else 0.0)
 
 
 def _is(container: Any, formats: set[str]) -> bool:

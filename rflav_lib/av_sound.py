@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import count
+from itertools import chain, count
 from math import ceil, inf
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ import av
 import numpy as np
 
 from rflav_lib.av_files import MediaError
-from rflav_lib.av_probe import TRUNCATION, MediaInfo, probe
-from rflav_lib.av_source import best_stream, decoded, opened
+from rflav_lib.av_probe import SLACK, MediaInfo, probe
+from rflav_lib.av_source import best_stream, decoded, opened, seek
 
 # Decoders remember, and so do resamplers: sound decoded from the middle of a file differs a little from the same
 # sound decoded from its beginning. So a file is always decoded in the same segments, each from a fixed point a
@@ -80,43 +80,50 @@ def _segment(
     if length > 0:
         rest = [resampled.to_ndarray()[0] for resampled in resampler.resample(None)]
         samples = np.concatenate([np.zeros(0, np.float32), *rest])[skip : skip + length]
-        yield np.pad(samples, (0, length - len(samples)))  # headers round up, by less than TRUNCATION
+        yield np.pad(samples, (0, length - len(samples)))  # headers round up, by less than SLACK
 
 
 def _from(path: Path, info: MediaInfo, begin: int) -> Iterator[np.ndarray]:
     """Mono samples at the file's own rate, contiguous, the first of them number `begin`."""
-    rate = info.sample_rate
-    with opened(path) as container:
-        stream = best_stream(container, "audio")
-        if begin:
-            target = info.audio_start + begin / rate - RUN_UP
-            container.seek(int(Fraction(target) / stream.time_base), stream=stream)
-        position = None
-        for frame in decoded(path, container, stream):
-            if frame.sample_rate != rate or frame.layout.nb_channels != info.channels:
-                raise MediaError(f"{path}: its sound changes rate or channels at {frame.time:.2f} s")
-            stamp = (frame.time - info.audio_start) * rate
-            if position is None:
-                position = round(stamp)
-                if position > begin:
-                    raise MediaError(f"{path}: its sound cannot be found at {frame.time:.2f} s")
-            step = stamp - position
-            if abs(step) > GAP * rate:
-                raise MediaError(f"{path}: its sound has a gap of {step / rate:.2f} s at {frame.time:.2f} s")
-            samples = _mono(path, frame)
-            if abs(step) > JITTER * rate:  # keep to the time stamps
-                samples = np.pad(samples, (max(0, round(step)), 0))[max(0, -round(step)) :]
-            useful = samples[max(0, begin - position) :]
-            position += len(samples)
-            if len(useful):
-                yield useful
-    end = info.audio_start + (position or 0) / rate
-    if end < info.audio_end - TRUNCATION:
+    position = None
+    for frame in _frames(path, info, info.audio_start + begin / info.sample_rate if begin else None):
+        samples = _mono(path, info, frame)
+        stamp = (frame.time - info.audio_start) * info.sample_rate
+        position = round(stamp) if position is None else position
+        step = stamp - position
+        if abs(step) > GAP * info.sample_rate:
+            gap = step / info.sample_rate
+            raise MediaError(f"{path}: its sound has a gap of {gap:.2f} s at {frame.time:.2f} s")
+        if abs(step) > JITTER * info.sample_rate:  # keep to the time stamps
+            samples = np.pad(samples, (max(0, round(step)), 0))[max(0, -round(step)) :]
+        useful = samples[max(0, begin - position) :]
+        position += len(samples)
+        if len(useful):
+            yield useful
+    end = info.audio_start + (position or 0) / info.sample_rate
+    if end < info.audio_end - SLACK:
         raise MediaError(f"{path}: is truncated: audio ends after {end:.2f} s of {info.audio_end:.2f} s")
 
 
-def _mono(path: Path, frame: Any) -> np.ndarray:
-    """The mean of the channels: float32 (s,)."""
+def _frames(path: Path, info: MediaInfo, instant: float | None) -> Iterator[Any]:
+    """Decoded frames from a while before an instant; None, or a file without seek points: from the beginning."""
+    for target in (None,) if instant is None else (instant - RUN_UP, None):
+        with opened(path) as container:
+            stream = best_stream(container, "audio")
+            if target is not None and not seek(container, stream, target):
+                continue
+            frames = decoded(path, container, stream)
+            first = next(frames, None)
+            if target is not None and (first is None or first.time > instant):
+                continue
+            yield from chain([] if first is None else [first], frames)
+            return
+
+
+def _mono(path: Path, info: MediaInfo, frame: Any) -> np.ndarray:
+    """The mean of a frame's channels: float32 (s,)."""
+    if frame.sample_rate != info.sample_rate or frame.layout.nb_channels != info.channels:
+        raise MediaError(f"{path}: its sound changes rate or channels at {frame.time:.2f} s")
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T

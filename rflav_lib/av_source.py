@@ -7,6 +7,7 @@ spell valid data decodes to something else without a word.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ Kind = Literal["video", "audio"]
 
 # lists of other files, which may lie anywhere; and text, which FFmpeg would show as a terminal does
 NOT_MEDIA = {"hls", "concat", "dash", "imf", "sdp", "tty"}
+LIST_BEGINS = (b"#EXTM3U", b"ffconcat")
+TIMEOUT = 9.0  # s; for opening a file, and for one packet of it
 # stop at the first fault rather than paint over it; a header may not ask for gigabytes
 STRICT = {"err_detect": "crccheck+bitstream+buffer+explode", "max_pixels": str(8192 * 8192)}
 VP8_SHOWN = 0x10  # VP8 keeps reference pictures that are never shown; this bit of a packet's first byte tells
@@ -30,10 +33,15 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         if not path.is_file():
             raise MediaError(f"{path}: no such file")
+        if _is_text(path):
+            raise MediaError(f"{path}: is a text or a playlist, not a media file")
         check_length(path)
         # absolute, so that no name is taken for a protocol; and whatever it holds may not fetch other things
         with av.open(
-            str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="replace"
+            str(path.absolute()),
+            options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
+            timeout=TIMEOUT,
         ) as container:
             if NOT_MEDIA & set(container.format.name.split(",")):
                 raise MediaError(f"{path}: is a text or a playlist, not a media file")
@@ -44,6 +52,8 @@ def opened(path: Path) -> Iterator[Any]:
         reason = getattr(error, "strerror", None) or error
         if isinstance(error, IndexError):  # PyAV counts the streams when it opens a file
             reason = "damaged: data of a stream that its header does not name"
+        elif isinstance(error, av.error.ExitError):
+            reason = f"damaged, or out of reach: no data within {TIMEOUT:g} s"
         elif isinstance(error, av.InvalidDataError):
             reason = f"damaged, or not a media file at all ({reason})"
         raise MediaError(f"{path}: cannot be decoded: {reason}") from error
@@ -59,6 +69,24 @@ def best_stream(container: Any, kind: Kind) -> Any | None:
     stream.codec_context.thread_count = 1  # the same everywhere; whoever wants more reads more files at once
     stream.codec_context.options = STRICT
     return stream
+
+
+def _is_text(path: Path) -> bool:
+    """Looked at before FFmpeg does, which would follow a playlist and wait for what it names."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    return head.startswith(LIST_BEGINS) or (
+        bool(head) and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
+    )
+
+
+def seek(container: Any, stream: Any, seconds: float) -> bool:
+    """Go to the key frame at or before an instant on the file's clock; False where a file does not allow that."""
+    try:
+        container.seek(int(Fraction(seconds) / stream.time_base), stream=stream)
+    except av.FFmpegError:
+        return False
+    return True
 
 
 def decoded(path: Path, container: Any, stream: Any, from_key: bool = False) -> Iterator[Any]:

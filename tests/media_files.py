@@ -57,10 +57,11 @@ def write_media(
     pixel_aspect=None,
     picture=numbered,
     pixel_format="yuv420p",
+    keep=lambda packet: True,
 ):
     """Frame k, `picture(k)`, is shown from times[k] s to the next, the last until `end`; sound (channels s) or none.
 
-    With no `times` there is no video stream.
+    With no `times` there is no video stream. Packets that `keep` refuses get lost.
     """
     with av.open(str(path), "w") as container:
         video = audio = None
@@ -98,10 +99,44 @@ def write_media(
                     packets += audio.encode(fitting)
             packets += audio.encode(None)
         packets.sort(key=lambda packet: packet.dts * packet.time_base)
-        container.mux(packets)
+        container.mux([packet for packet in packets if keep(packet)])
     return path
 
 
 def regular(fps, seconds, start=0.0):
     """Times of frames at a constant rate."""
     return [start + k / fps for k in range(round(fps * seconds))]
+
+
+def write_samples(folder):
+    """A few seconds in each of the usual containers and codecs: something moves, something sounds. The paths."""
+    y, x = np.mgrid[:48, :64]
+    rng = np.random.default_rng(0)
+
+    def picture(number, width, height):
+        pixels = numbered(number, width, height) // 2
+        pixels[..., 1] += (60 + 60 * np.sin(x / 5 + number / 4) * np.cos(y / 7 - number / 9)).astype(np.uint8)
+        return pixels
+
+    seconds = 2
+
+    def sound(rate=48000, **_):
+        hum = 0.2 * np.sin(np.arange(seconds * rate) / 20) + 0.02 * rng.standard_normal((2, seconds * rate))
+        return (clicks((0.5, 1.2), seconds, rate, 2) + hum).astype(np.float32)
+
+    kinds = {
+        "h264 aac.mp4": {},
+        "h264 aac.mkv": {},
+        "h264 aac.ts": {},
+        "h264 aac.flv": {"rate": 44100},
+        "vp9 opus.webm": {"video_codec": "libvpx-vp9", "codec": "libopus"},
+        "vp8 opus.webm": {"video_codec": "libvpx", "codec": "libopus"},
+        "mpeg4 mp3.avi": {"video_codec": "mpeg4", "codec": "mp3", "ticks": 25},
+        "h264 pcm.mov": {"codec": "pcm_s16le"},
+    }
+    return [
+        write_media(
+            folder / name, regular(25, seconds), seconds, sound(**settings), picture=picture, **settings
+        )
+        for name, settings in kinds.items()
+    ]
