@@ -52,7 +52,7 @@ def take_snapshot(
     optimizer: torch.optim.Optimizer,
 ) -> Snapshot:
     """Collect the state; with several processes all of them must call it, for each may hold a part."""
-    moments = get_optimizer_state_dict(model, optimizer, options=FULL)["state"]
+    moments = get_optimizer_state_dict(model, optimizer, options=FULL).get("state", {})  # main process only
     return Snapshot(
         get_model_state_dict(model, options=FULL),
         full_averages(model, ema),

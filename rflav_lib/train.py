@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from tqdm.auto import tqdm
 
@@ -86,7 +86,7 @@ class Stopwatch:
         return samples / seconds, share, left
 
 
-def train(config: TrainConfig) -> Iterator[TrainState]:
+def train(config: TrainConfig, accelerator: Accelerator | None = None) -> Iterator[TrainState]:
     """Train, yielding a `TrainState` at each log, sample and checkpoint step and at the last one.
 
     The consumer decides what to do with it: plot, listen, stop. However the loop ends - done, `break`, Ctrl-C -
@@ -99,7 +99,7 @@ def train(config: TrainConfig) -> Iterator[TrainState]:
             checkpoint.
         OSError: a checkpoint could not be written; those before are untouched.
     """
-    accelerator = make_accelerator(config)
+    accelerator = accelerator or make_accelerator(config)
     lock = run_folder.locked(config.output_path)
     on_main(accelerator, lock.__enter__)
     try:
@@ -215,10 +215,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
         config = TrainConfig.from_command_line(options.config, options.changes)
+        accelerator = make_accelerator(config)
         if options.dry_run:
-            print(plan(config))
-            return 0
-        run_to_the_end(config)
+            accelerator.print(plan(config))
+        else:
+            run_to_the_end(config, accelerator)
     except (ValueError, FloatingPointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -233,21 +234,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run_to_the_end(config: TrainConfig) -> None:
+def run_to_the_end(config: TrainConfig, accelerator: Accelerator) -> None:
     """Train without a notebook: one line of progress, told by the main process."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters send it before they kill
-    main_process = PartialState().is_main_process
+    main_process = accelerator.is_main_process
     with tqdm(
         total=config.max_steps, desc=Path(config.output_dir).name, unit="step", disable=not main_process
     ) as bar:
-        for state in train(config):
+        for state in train(config, accelerator):
             bar.update(state.step - bar.n)
             bar.set_postfix(
                 video=f"{state.video_loss:.3f}", audio=f"{state.audio_loss:.3f}",
                 explained=f"{state.explained:.0%}", norm=f"{state.grad_norm:.2g}",
             )  # fmt: skip
-    if main_process:
-        print(f"pipeline: {config.output_path / 'pipeline'}")
+    accelerator.print(f"pipeline: {config.output_path / 'pipeline'}")
 
 
 if __name__ == "__main__":

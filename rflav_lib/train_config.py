@@ -38,6 +38,8 @@ class TrainConfig(YamlConfig):
     overfit: bool = False  # a step may hold more samples than there are clips
     seed: int = 0
     vae: str = "checkpoints/toy-vae"
+    latent_size: int = 0  # height and width of a latent; 0: whatever the data have
+    classes: int = -1  # number of labels; -1: whatever the data have
     n_mels: int = 64
     audio_scale: float = 2.0
     audio_peak: float = 0.0  # each clip's sound is scaled to it; 0 keeps the loudness
@@ -109,7 +111,8 @@ class TrainConfig(YamlConfig):
         )  # fmt: skip
         check += [(key, getattr(self, key) >= 1, "at least 1") for key in at_least_one]
         not_negative = ("seed", "warmup_steps", "weight_decay", "prefetch", "sample_frames", "keep_every")
-        check += [(key, getattr(self, key) >= 0, "at least 0") for key in not_negative]
+        check += [(key, getattr(self, key) >= 0, "at least 0") for key in (*not_negative, "latent_size")]
+        check.append(("classes", self.classes >= -1, "at least 0, or -1"))
         for key, holds, wanted in check:
             if not holds:
                 raise ValueError(f"config: {key} must be {wanted}, not {getattr(self, key)!r}")

@@ -7,7 +7,7 @@ laptop can plan what only a cluster can run.
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 import torch
@@ -30,6 +30,7 @@ BYTES_A_PARAMETER = 4 * 5  # float32: weight, gradient, two moments of Adam, ave
 ASSUMED_SHARE = 0.4  # of a measured matmul's speed, where no real step can be timed
 LONGEST_STEP = 20.0  # seconds: longer ones are estimated
 TOY_FRAME = 64  # pixels along a side
+LATENT_CHANNELS = 4  # of Stable Diffusion's VAE, and of those made like it
 
 
 @dataclass(frozen=True)
@@ -67,20 +68,26 @@ def model_settings(config: TrainConfig) -> dict:
 
 
 def data_shape(config: TrainConfig) -> tuple[tuple[int, int, int], int]:
-    """Latents (c, h, w) of a frame, and number of classes.
+    """Latents (c, h, w) of a frame, and number of classes: of the cache, as the config says, or of the toy world.
 
     Raises:
-        ValueError: the description of the cache, or of the VAE, is missing.
+        ValueError: the config leaves it to data that are not at hand.
     """
-    if config.latents:
+    if config.latents and (ROOT / config.latents).is_dir():
         index = CacheIndex.read(ROOT / config.latents)
         return index.latent_shape, len(index.class_names)
+    size, classes, channels = config.latent_size, config.classes, LATENT_CHANNELS
     path = ROOT / config.vae / "config.json"
-    if not path.is_file():
-        raise ValueError(f"vae: {path.parent} holds no image VAE; python -m rflav_lib.train_codec makes one")
-    vae = json.loads(path.read_text(encoding="utf-8"))
-    size = TOY_FRAME // 2 ** (len(vae["block_out_channels"]) - 1)
-    return (vae["latent_channels"], size, size), len(CLASSES[config.world])
+    if path.is_file():
+        vae = json.loads(path.read_text(encoding="utf-8"))
+        channels = vae["latent_channels"]
+        if not config.latents:
+            size = size or TOY_FRAME // 2 ** (len(vae["block_out_channels"]) - 1)
+    if classes < 0 and not config.latents:
+        classes = len(CLASSES[config.world])
+    if not size or classes < 0:
+        raise ValueError("latent_size and classes: for a plan without the data, the config must say them")
+    return (channels, size, size), classes
 
 
 def random_batch(settings: dict, batch: int, device: str | torch.device) -> Batch:
@@ -121,7 +128,9 @@ def saved_bytes(settings: dict, batch: int, precision: str, device: torch.device
 
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
         model = RFLAVTransformer(**settings)
-        inputs = random_batch(settings, batch, "cpu")
+        inputs = replace(
+            random_batch(settings, batch, "cpu"), y=None
+        )  # the values of labels cannot be looked at
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
         kept_here = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
         with kept_here, autocast, fast_attention(device):

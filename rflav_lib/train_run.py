@@ -1,6 +1,7 @@
 """What a training run holds, and one optimizer step of it; the loop around it is in `rflav_lib.train`."""
 
 import copy
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
@@ -55,7 +57,7 @@ class TrainRun:
             n_mels=config.n_mels, audio_scale=config.audio_scale, peak=config.audio_peak or None
         )
         self.schedule = RollingSchedule(config.window, config.preroll_probability)
-        self._check_size(self.data)
+        self._check_data(self.data)
         torch.manual_seed(config.seed)
         model = RFLAVTransformer(
             latent_size=self.data.latent_shape[-1],
@@ -94,7 +96,12 @@ class TrainRun:
             ROOT / "outputs" / "cache",
         )
 
-    def _check_size(self, data: TrainingClips) -> None:
+    def _check_data(self, data: TrainingClips) -> None:
+        found = {"latent_size": data.latent_shape[-1], "classes": len(data.class_names)}
+        for key, whatever in (("latent_size", 0), ("classes", -1)):
+            wanted = getattr(self.config, key)
+            if wanted not in (whatever, found[key]):
+                raise ValueError(f"{key}: the config says {wanted}, but the data have {found[key]}")
         clips, samples = len(data), self.config.samples_a_step(self.accelerator.num_processes)
         if clips < 1:
             raise ValueError("data: there are no clips to train on")
@@ -216,7 +223,16 @@ class TrainRun:
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
     """Accelerate's engine for a run; bf16 means autocast, the weights stay float32."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if (
+        AcceleratorState._shared_state
+        and AcceleratorState().mixed_precision != config.precision
+        and not several
+    ):
+        AcceleratorState._reset_state()  # a notebook may hold two runs of different precision
     return Accelerator(
+        cpu=several
+        and not torch.accelerator.is_available(),  # else each process would think that it is alone
         mixed_precision=config.precision,
         gradient_accumulation_steps=config.accumulation_steps,
         log_with=None if config.tracker == "none" else config.tracker,
