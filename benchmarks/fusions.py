@@ -13,7 +13,6 @@ import os
 import shlex
 import statistics
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from rflav_lib import peak_memory
 from rflav_lib.files import whole
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.provenance import provenance
@@ -115,31 +114,10 @@ def count_flops(fusion: str, size: str, batch: int) -> int:
 @torch.no_grad()
 def working_bytes(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     """Most bytes that one forward holds at any moment on top of weights and inputs."""
-    if inputs[0].device.type == "cpu":
-        return _working_bytes_on_cpu(module, inputs)
-    module(*inputs)  # the first call allocates workspaces of libraries once and for all
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    module(*inputs)
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before
-
-
-def _working_bytes_on_cpu(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as recording:
-        outputs = module(*inputs)
-    with tempfile.TemporaryDirectory() as folder:
-        trace = Path(folder) / "trace.json"
-        recording.export_chrome_trace(str(trace))
-        events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
-    del outputs  # held until here, so that their bytes are not given back while recording
-    changes = [event for event in events if event.get("name") == "[memory]"]
-    held = peak = 0
-    for event in sorted(changes, key=lambda event: event["ts"]):
-        held += event["args"]["Bytes"]
-        peak = max(peak, held)
-    return peak
+    device = inputs[0].device
+    if device.type == "cuda":
+        module(*inputs)  # the first call allocates workspaces of libraries once and for all
+    return peak_memory.working_bytes(lambda: module(*inputs), device)
 
 
 @torch.no_grad()

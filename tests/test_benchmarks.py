@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import endless, fusions, generation
+from benchmarks import endless, fusions, generation, training
 from rflav_lib.fusion import FUSIONS
 from tests.tiny import tiny_pipeline
 
@@ -122,3 +122,40 @@ def test_endless_measures_every_minute_and_the_rest(tmp_path, monkeypatch):
     minutes = json.loads(out.read_text())["minutes"]
     assert [(minute["frames"], minute["clips"]) for minute in minutes] == [(80, 2), (160, 2), (200, 1)]
     assert all(minute["resident (MB)"] > 50 and minute["frame (ms)"] > 0 for minute in minutes)
+
+
+@pytest.mark.slow
+def test_training_compares_every_setting_with_the_plain_loop(tmp_path, capsys):
+    out = tmp_path / "training.json"
+    settings = ["plain", "bf16+fused", "checkpointing"]
+    training.main(
+        ["--size", "tiny", "--batch", "8", "--steps", "2", "--settings", *settings, "--out", str(out)]
+    )
+    written = json.loads(out.read_text())
+    figures = written["figures"]
+    assert list(figures) == settings
+    assert figures["plain"]["times_plain"] == figures["plain"]["memory_of_plain"] == 1
+    assert all(len(row["seconds"]) == 2 and 0 < row["loader_share"] < 1 for row in figures.values())
+    assert figures["checkpointing"]["peak_bytes"] < figures["plain"]["peak_bytes"]
+    for row in figures.values():
+        done = written["model_flops_per_sample"] * row["samples_per_second"]
+        assert row["model_flops_utilisation"] == pytest.approx(done / written["bf16_matmul_flops_per_second"])
+    assert "times plain" in capsys.readouterr().out
+
+
+def test_the_plain_loop_and_the_library_train_the_same(monkeypatch):
+    """Same samples, same maths: after three steps the weights differ by rounding."""
+    weights = []
+    for setting in ("plain", "fused"):
+        config = training.config_of("tiny", setting, 4, "conditioned_average")
+        loop = training.Loop(setting, config, torch.device("cpu"))
+        for _ in range(3):
+            loop.step()
+        weights.append(torch.cat([p.detach().flatten() for p in loop.model.parameters()]))
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-5)
+
+
+def test_training_refuses_settings_that_there_are_not(capsys):
+    with pytest.raises(SystemExit):
+        training.parse(["--settings", "plain", "bf16+fast"])
+    assert "'fast' in 'bf16+fast'; there are plain, and bf16, fused" in capsys.readouterr().err

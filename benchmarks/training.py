@@ -1,0 +1,302 @@
+"""How fast is training? Each setting against the plain float32 eager loop with the same maths, in one run.
+
+    python benchmarks/training.py                                                # the toy size, on this CPU
+    python benchmarks/training.py --size paper --device cuda --batch 4           # FLAV-B/1 at 256x256
+    python benchmarks/training.py --size paper --device cuda --settings plain bf16 bf16+fused+compile
+    python benchmarks/training.py --fusion joint_attention --out results/training.json
+
+A setting is what `TrainConfig` switches: bf16 (autocast), fused (AdamW in one kernel), compile (torch.compile of the
+blocks), checkpointing (of gradients). The settings take turns, so that a slow moment of the machine hits all.
+`plain` is the loop as one would write it first: float32, no autocast, AdamW as it comes, the average updated
+parameter by parameter, the loss read with `.item()` at every step. What the numbers mean: benchmarks/README.md.
+"""
+
+import argparse
+import gc
+import json
+import os
+import shlex
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+from tqdm.auto import tqdm
+
+from rflav_lib.data.latents import LatentClips
+from rflav_lib.files import whole
+from rflav_lib.fusion import FUSIONS
+from rflav_lib.peak_memory import working_bytes
+from rflav_lib.provenance import provenance
+from rflav_lib.train_batches import BatchSource, Samples
+from rflav_lib.train_config import TrainConfig
+from rflav_lib.train_plan import count_flops, loss_of, matmul_speed
+from rflav_lib.train_run import BETAS, MODEL_KEYS, fast_attention, make_accelerator, prepared_for_speed
+from rflav_lib.transformer import RFLAVTransformer
+
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"hidden_size": 24, "depth": 4, "num_heads": 2, "latent_size": 8, "classes": 5, "n_mels": 16},
+    "toy": {"latent_size": 8, "classes": 5},  # the bundled model: 64x64 frames, 10.4 M parameters
+    "paper": {
+        "hidden_size": 768, "depth": 12, "num_heads": 12, "patch_size": 1, "n_mels": 256,
+        "latent_size": 32, "classes": 9,
+    },  # FLAV-B/1 at 256x256, 324 M parameters
+}  # fmt: skip
+SWITCHES: dict[str, dict[str, Any]] = {
+    "bf16": {"precision": "bf16"},
+    "fused": {"fused_optimizer": True},
+    "compile": {"torch_compile": True},
+    "checkpointing": {"gradient_checkpointing": True},
+}
+OFF = {"precision": "no", "fused_optimizer": False, "torch_compile": False, "gradient_checkpointing": False}
+DEFAULT_SETTINGS = ["plain", "fused", "bf16", "bf16+fused", "bf16+fused+checkpointing"]
+WARM_UPS = 2
+CLIPS = 64
+
+
+@dataclass
+class Measured:
+    """One setting: seconds of each step, seconds of waiting for batches, peak bytes."""
+
+    setting: str
+    seconds: list[float]
+    waited: list[float]
+    peak_bytes: int = 0
+
+    @property
+    def median(self) -> float:
+        """Median seconds of a step."""
+        return statistics.median(self.seconds)
+
+
+def config_of(size: str, setting: str, batch: int, fusion: str) -> TrainConfig:
+    """The run's config for a size and a setting such as "bf16+fused"."""
+    switches = dict(OFF)
+    for name in () if setting == "plain" else setting.split("+"):
+        switches |= SWITCHES[name]
+    return TrainConfig(**SIZES[size], **switches, batch_size=batch, fusion=fusion, tracker="none")
+
+
+def random_clips(config: TrainConfig) -> LatentClips:
+    """Latents of noise: what they show makes no difference to the time."""
+    generator = torch.Generator().manual_seed(0)
+    size, frames = config.latent_size, 2 * config.window
+    video = torch.randn(CLIPS, frames, 4, size, size, generator=generator).half()
+    audio = torch.randn(CLIPS, frames, 10, config.n_mels, generator=generator).half()
+    labels = torch.arange(CLIPS) % config.classes
+    return LatentClips(video, audio, labels, tuple(map(str, range(config.classes))))
+
+
+def model_of(config: TrainConfig, device: torch.device) -> RFLAVTransformer:
+    """A model of the config's size; the weights of all settings are the same."""
+    torch.manual_seed(0)
+    settings = {key: getattr(config, key) for key in MODEL_KEYS}
+    model = RFLAVTransformer(latent_size=config.latent_size, num_classes=config.classes, **settings)
+    return model.to(device)
+
+
+class Loop:
+    """The training step of the library, or the plain one, ready to be timed."""
+
+    def __init__(self, setting: str, config: TrainConfig, device: torch.device) -> None:
+        self.setting, self.config, self.device = setting, config, device
+        model = model_of(config, device)
+        samples = Samples(config, random_clips(config), model.drop_labels)
+        self.batches = BatchSource(samples, 0, 1, device, ahead=0 if setting == "plain" else None)
+        self.step_number = 0
+        if setting == "plain":
+            self.model, self.average = model, EMAModel(model.parameters(), config.ema_decay)
+            self.optimizer = torch.optim.AdamW(
+                model.parameters(),
+                config.learning_rate,
+                betas=BETAS,
+                weight_decay=config.weight_decay,
+                foreach=False,
+            )
+        else:
+            self.accelerator = make_accelerator(config)
+            self.model, self.optimizer = self.accelerator.prepare(*prepared_for_speed(model, config))
+            self.average = EMAModel(model.parameters(), config.ema_decay, foreach=device.type == "cuda")
+
+    def step(self) -> None:
+        """Draw, forward, backward, clip, update, average."""
+        batch = self.batches.take(self.step_number, 0)
+        self.step_number += 1
+        if self.setting == "plain":
+            loss = loss_of(self.model, batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm, foreach=False)
+            loss.item()
+        else:
+            with fast_attention(self.device):
+                self.accelerator.backward(loss_of(self.model, batch))
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.step(self.model.parameters())
+
+    def timed_step(self) -> tuple[float, float]:
+        """Seconds of a step, and those of them spent waiting for its batch."""
+        waited = self.batches.waited
+        self._wait()
+        began = time.perf_counter()
+        self.step()
+        self._wait()
+        return time.perf_counter() - began, self.batches.waited - waited
+
+    def peak_bytes(self) -> int:
+        """Most bytes that tensors hold during a step: weights, optimizer and average included."""
+        self.step()  # the optimizer's state is there from now on
+        resting = sum(p.nbytes * 4 for p in self.model.parameters())  # weight, two moments, average
+        return resting + working_bytes(self.step, self.device)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.batches.close()
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def measure(options: argparse.Namespace) -> list[Measured]:
+    """Memory first, one setting at a time; then steps, the settings taking turns."""
+    device, found = torch.device(options.device), []
+    for setting in options.settings:
+        loop = Loop(setting, config_of(options.size, setting, options.batch, options.fusion), device)
+        found.append(Measured(setting, [], [], loop.peak_bytes()))
+        loop.close()
+        del loop
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    groups = [[row] for row in found] if options.one_at_a_time else [found]
+    for group in groups:
+        loops = [Loop(row.setting, config_of(options.size, row.setting, options.batch, options.fusion), device)
+                 for row in group]  # fmt: skip
+        for repeat in tqdm(range(-WARM_UPS, options.steps), unit="turn"):
+            for loop, row in zip(loops, group, strict=True):
+                seconds, waited = loop.timed_step()
+                if repeat >= 0:
+                    row.seconds.append(seconds)
+                    row.waited.append(waited)
+        for loop in loops:
+            loop.close()
+        del loops
+        gc.collect()
+    return found
+
+
+def rows(
+    found: list[Measured], options: argparse.Namespace, speed: float, flops: int
+) -> dict[str, dict[str, float]]:
+    """The figures of each setting."""
+    plain = next((row for row in found if row.setting == "plain"), found[0])
+    return {
+        row.setting: {
+            "samples_per_second": options.batch / row.median,
+            "times_plain": plain.median / row.median,
+            "loader_share": sum(row.waited) / sum(row.seconds),
+            "peak_bytes": row.peak_bytes,
+            "memory_of_plain": row.peak_bytes / plain.peak_bytes,
+            "model_flops_utilisation": flops * options.batch / row.median / speed,
+            "median_seconds": row.median,
+            "seconds": row.seconds,
+        }
+        for row in found
+    }
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    """As text."""
+    head = ("samples/s", "times plain", "loader share", "peak MB", "of plain", "MFU")
+    lines = [f"{'':30}" + "".join(f"{name:>14}" for name in head)]
+    for setting, row in figures.items():
+        cells = (
+            f"{row['samples_per_second']:.2f}", f"{row['times_plain']:.2f}", f"{row['loader_share']:.1%}",
+            f"{row['peak_bytes'] / 1e6:,.0f}", f"{row['memory_of_plain']:.2f}", f"{row['model_flops_utilisation']:.1%}",
+        )  # fmt: skip
+        lines.append(f"{setting:30}" + "".join(f"{cell:>14}" for cell in cells))
+    return "\n".join(lines)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Options of the command line; exits with one clear line if they do not make sense."""
+    parser = argparse.ArgumentParser(
+        description="Speed and memory of training, against the plain float32 loop."
+    )
+    parser.add_argument("--size", choices=SIZES, default="toy", help="default: %(default)s")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    parser.add_argument(
+        "--fusion", choices=FUSIONS, default="conditioned_average", help="default: %(default)s"
+    )
+    parser.add_argument("--settings", nargs="+", default=DEFAULT_SETTINGS, help="default: %(default)s")
+    parser.add_argument("--batch", type=int, default=16, help="windows a step (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps of each (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    parser.add_argument(
+        "--one-at-a-time", action="store_true", help="do not hold all settings' models in memory at once"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="also write figures, machine, versions and command to this JSON file"
+    )
+    options = parser.parse_args(arguments)
+    for name in ("batch", "steps", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, not {value}")
+    for setting in options.settings:
+        if setting != "plain" and (unknown := set(setting.split("+")) - set(SWITCHES)):
+            parser.error(
+                f"--settings: {unknown.pop()!r} in {setting!r}; there are plain, and {', '.join(SWITCHES)}"
+            )
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no GPU here; use --device cpu")
+    options.command = shlex.join(["python", "benchmarks/training.py", *arguments])
+    return options
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, print, and write if asked to."""
+    options = parse(arguments)
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    found = measure(options)
+    config = config_of(options.size, "plain", 1, options.fusion)
+    settings = {
+        "latent_size": config.latent_size,
+        "num_classes": config.classes,
+        "in_channels": 4,
+        "mel_frames": 10,
+    }
+    flops = count_flops({**settings, **{key: getattr(config, key) for key in MODEL_KEYS}})
+    speed = matmul_speed(torch.device(options.device), "bf16")
+    figures = rows(found, options, speed, flops)
+    print(f"\n{options.size} size, {options.fusion}, batch {options.batch}, {options.device}; {flops / 1e9:,.1f} model "
+          f"GFLOP a sample; bf16 matmul {speed / 1e12:.3g} TFLOP/s\n")  # fmt: skip
+    print(table(figures))
+    if load and load > 0.5 * os.cpu_count():
+        print(f"\nThis machine had other work (load {load}): do not trust the times.")
+    if options.out:
+        report = {
+            "command": options.command,
+            "provenance": {**provenance(options.device), "load_before": load},
+            "setting": {
+                name: getattr(options, name) for name in ("size", "device", "fusion", "batch", "steps")
+            },
+            "model_flops_per_sample": flops,
+            "bf16_matmul_flops_per_second": speed,
+            "figures": figures,
+        }
+        with whole(options.out) as draft:
+            draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        print(f"\nwritten to {options.out}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
