@@ -27,7 +27,7 @@ import torch
 from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
-from rflav_lib.data.latents import LatentClips
+from rflav_lib.data.windows import Window, draw_place
 from rflav_lib.files import whole
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.peak_memory import working_bytes
@@ -81,14 +81,30 @@ def config_of(size: str, setting: str, batch: int, fusion: str) -> TrainConfig:
     return TrainConfig(**SIZES[size], **switches, batch_size=batch, fusion=fusion, tracker="none")
 
 
-def random_clips(config: TrainConfig) -> LatentClips:
-    """Latents of noise: what they show makes no difference to the time."""
-    generator = torch.Generator().manual_seed(0)
-    size, frames = config.latent_size, 2 * config.window
-    video = torch.randn(CLIPS, frames, 4, size, size, generator=generator).half()
-    audio = torch.randn(CLIPS, frames, 10, config.n_mels, generator=generator).half()
-    labels = torch.arange(CLIPS) % config.classes
-    return LatentClips(video, audio, labels, tuple(map(str, range(config.classes))))
+class RandomClips:
+    """Latents of noise, in memory: what they show makes no difference to the time."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        generator = torch.Generator().manual_seed(0)
+        size, frames = config.latent_size, 2 * config.window
+        self.latent_shape = (4, size, size)
+        self.class_names = tuple(map(str, range(config.classes)))
+        self._video = torch.randn(CLIPS, frames, *self.latent_shape, generator=generator).half()
+        self._audio = torch.randn(CLIPS, frames, 10, config.n_mels, generator=generator).half()
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return CLIPS
+
+    def draw_window(self, generator: torch.Generator, frames: int) -> Window:
+        """As a cache draws: one clip, one place."""
+        clip, start = draw_place([self._video.shape[1]] * CLIPS, frames, generator)
+        place = slice(start, start + frames)
+        return (
+            self._video[clip, place].float(),
+            self._audio[clip, place].float(),
+            clip % len(self.class_names),
+        )
 
 
 def model_of(config: TrainConfig, device: torch.device) -> RFLAVTransformer:
@@ -105,7 +121,7 @@ class Loop:
     def __init__(self, setting: str, config: TrainConfig, device: torch.device) -> None:
         self.setting, self.config, self.device = setting, config, device
         model = model_of(config, device)
-        samples = Samples(config, random_clips(config), model.drop_labels)
+        samples = Samples(config, RandomClips(config), model.drop_labels)
         self.batches = BatchSource(samples, 0, 1, device, ahead=0 if setting == "plain" else None)
         self.step_number = 0
         if setting == "plain":
