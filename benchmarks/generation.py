@@ -1,12 +1,15 @@
 """How fast is generation? The plain float32 sampler (the published way) against the fast one, in one run.
 
-    python benchmarks/generation.py                                       # the bundled model; a minute on one CPU core
-    python benchmarks/generation.py --model middle                        # hidden 384, depth 12, 16x16 latents
-    python benchmarks/generation.py --model paper --device cuda           # FLAV-B/1, 324 M parameters
-    python benchmarks/generation.py --threads 2 --out results/generation.json
+    python benchmarks/generation.py --threads 2                           # the bundled model
+    python benchmarks/generation.py --threads 2 --compiled                # with torch.compile too: minutes of warm-up
+    python benchmarks/generation.py --threads 2 --model middle            # hidden 384, depth 12, 16x16 latents
+    python benchmarks/generation.py --model paper --device cuda --batch 8 # FLAV-B/1; never run, for want of a GPU
+    python benchmarks/generation.py --threads 2 --profile                 # and where the time goes
 
 Time to the first frame is that of pre-rolling; the steady state is the median over frames, the samplers taking turns.
-`with picture and sound` is what a stream delivers, decoding and vocoder included.
+Warm-up (packing weights, compiling) is told apart. `with picture and sound` is what a stream delivers, decoding and
+vocoder included. --profile adds the share of each kind of work, the floating-point operations of a step, and what
+the machine's matrix products reach at best, so that one sees how much there is left to win.
 """
 
 import argparse
@@ -17,13 +20,15 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
-from rflav_lib import ROOT
+from rflav_lib import ROOT, profiling
 from rflav_lib.engine import FastSampler
 from rflav_lib.files import whole
 from rflav_lib.pipeline import RFLAVPipeline
@@ -43,7 +48,11 @@ MODELS: dict[str, dict[str, Any]] = {
 SAMPLERS: dict[str, Callable[..., RollingSampler]] = {
     "plain float32": RollingSampler,
     "fast float32": FastSampler,
-    "fast bf16": lambda *settings: FastSampler(*settings, dtype=torch.bfloat16),
+    "fast bf16": partial(FastSampler, dtype=torch.bfloat16),
+}
+COMPILED: dict[str, Callable[..., RollingSampler]] = {
+    "compiled float32": partial(FastSampler, compiled=True),
+    "compiled bf16": partial(FastSampler, dtype=torch.bfloat16, compiled=True),
 }
 
 
@@ -66,38 +75,62 @@ def timed(work: Callable[[], Any], device: str) -> tuple[Any, float]:
     return result, time.perf_counter() - start
 
 
+def samplers_of(model: RFLAVTransformer, options: argparse.Namespace) -> dict[str, RollingSampler]:
+    """The samplers that take part, by name; the plain one first."""
+    makers = SAMPLERS | (COMPILED if options.compiled else {})
+    schedule = RollingSchedule(model.config.window)
+    return {name: make(model, schedule, options.steps_per_frame) for name, make in makers.items()}
+
+
+def first_noise(model: RFLAVTransformer, options: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor]:
+    """Noise of a first window, and a label for each clip."""
+    c, generator = model.config, torch.Generator().manual_seed(0)
+    video = (options.batch, c.window, c.in_channels, c.latent_size, c.latent_size)
+    audio = (options.batch, c.window, c.mel_frames, c.n_mels)
+    noise = (torch.randn(shape, generator=generator) for shape in (video, audio))
+    y = torch.zeros(options.batch, dtype=torch.int64)
+    return tuple(tensor.to(options.device) for tensor in (*noise, y))
+
+
 def sampling(model: RFLAVTransformer, options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Seconds to the first frame and of each further frame, for each sampler."""
-    c, batch, device = model.config, options.batch, options.device
-    model = model.to(device)
-    generator = torch.Generator().manual_seed(0)
-    video = torch.randn(batch, c.window, c.in_channels, c.latent_size, c.latent_size, generator=generator)
-    audio = torch.randn(batch, c.window, c.mel_frames, c.n_mels, generator=generator)
-    video, audio, y = video.to(device), audio.to(device), torch.zeros(batch, dtype=torch.int64, device=device)
-    samplers, windows, first = {}, {}, {}
-    for name, make in SAMPLERS.items():
-        samplers[name] = make(model, RollingSchedule(c.window), options.steps_per_frame)
-        samplers[name].preroll(video, audio, y)  # warm-up
-        windows[name], first[name] = timed(lambda s=samplers[name]: s.preroll(video, audio, y), device)
+    """Seconds of warm-up, to the first frame and of each further frame, for each sampler."""
+    device = options.device
+    video, audio, y = first_noise(model, options)
+    generator = torch.Generator().manual_seed(1)
+    samplers = samplers_of(model, options)
+    windows, warm, first, peak = {}, {}, {}, {}
+    for name, sampler in samplers.items():
+        _, warm[name] = timed(lambda s=sampler: s.preroll(video, audio, y), device)
+        if device != "cpu":
+            torch.cuda.reset_peak_memory_stats()
+        windows[name], first[name] = timed(lambda s=sampler: s.preroll(video, audio, y), device)
+        if device != "cpu":
+            peak[name] = torch.cuda.max_memory_allocated() / 2**20
     seconds: dict[str, list[float]] = {name: [] for name in samplers}
     for _ in tqdm(range(options.frames), desc="frames", unit="frame"):
         for name, sampler in samplers.items():  # in turns: a slow moment hits all
             windows[name], took = timed(lambda s=sampler, w=windows[name]: s.roll(*w, generator, y), device)
             seconds[name].append(took)
     return {
-        name: {"first frame (s)": first[name], "further frame (s)": statistics.median(seconds[name])}
+        name: {
+            "warm-up (s)": warm[name], "first frame (s)": first[name],
+            "further frame (s)": statistics.median(seconds[name]),
+            **({"peak (MB)": peak[name]} if peak else {}),
+        }
         for name in samplers
-    }
+    }  # fmt: skip
 
 
 def streaming(options: argparse.Namespace) -> dict[str, float]:
     """Frames a second of the bundled model's stream, picture and sound included."""
     pipe = RFLAVPipeline.from_pretrained(BUNDLED).to(options.device)
     found = {}
-    for label, steps, dtype in (
-        ("float32, N = 2", 2, None), ("bf16, N = 2", 2, torch.bfloat16), ("bf16, N = 6", 6, torch.bfloat16),
-    ):  # fmt: skip
-        stream = pipe.stream(steps, 10, "rain", generator=torch.Generator().manual_seed(0), dtype=dtype)
+    kinds = [("float32", None, False), ("bf16", torch.bfloat16, False)]
+    kinds += [("compiled bf16", torch.bfloat16, True)] * options.compiled
+    for (kind, dtype, compiled), steps in itertools.product(kinds, (2, 6)):
+        label = f"{kind}, N = {steps}"
+        generator = torch.Generator().manual_seed(0)
+        stream = pipe.stream(steps, 10, "rain", generator=generator, dtype=dtype, compiled=compiled)
         next(stream)  # warm-up
         chunks = max(1, options.frames // 10)
         _, took = timed(lambda s=stream, n=chunks: list(itertools.islice(s, n)), options.device)
@@ -107,11 +140,12 @@ def streaming(options: argparse.Namespace) -> dict[str, float]:
 
 def table(figures: dict[str, dict[str, float]]) -> str:
     """Milliseconds and how many times as fast as the plain sampler."""
-    plain = figures["plain float32"]
-    lines = [f"{'':16}" + "".join(f"{key:>22}{'times as fast':>15}" for key in plain)]
+    plain, keys = figures["plain float32"], ("first frame (s)", "further frame (s)")
+    lines = [f"{'':18}" + "".join(f"{key:>22}{'times as fast':>15}" for key in keys) + f"{'warm-up':>12}"]
     for name, row in figures.items():
-        cells = (f"{1000 * row[key]:>19.1f} ms{plain[key] / row[key]:>15.2f}" for key in plain)
-        lines.append(f"{name:16}" + "".join(cells))
+        cells = [f"{1000 * row[key]:>19.1f} ms{plain[key] / row[key]:>15.2f}" for key in keys]
+        lines.append(f"{name:18}" + "".join(cells) + f"{row['warm-up (s)']:>10.1f} s")
+        lines[-1] += f"{row['peak (MB)']:>10.0f} MB at most" if "peak (MB)" in row else ""
     return "\n".join(lines)
 
 
@@ -124,6 +158,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=1, help="clips at once (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument(
+        "--compiled", action="store_true", help="measure torch.compile too; it warms up for minutes"
+    )
+    parser.add_argument("--profile", action="store_true", help="say where the time goes")
     parser.add_argument("--out", type=Path, help="write figures, settings and machine to this JSON file")
     options = parser.parse_args(arguments)
     for name in ("steps_per_frame", "frames", "batch", "threads"):
@@ -139,19 +177,25 @@ def main(arguments: list[str]) -> None:
     """Measure, print, and write if asked to."""
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    figures = sampling(model_of(options.model), options)
+    model = model_of(options.model).to(options.device)
+    figures = sampling(model, options)
     print(f"{options.model} model, N = {options.steps_per_frame}, batch {options.batch}, sampler alone\n")
     print(table(figures))
     streams = streaming(options) if options.model == "bundled" else {}
     if streams:
         print("\nwith picture and sound (real time is 10 frames/s)")
         for name, rate in streams.items():
-            print(f"  {name:16}{rate:6.1f} frames/s")
+            print(f"  {name:22}{rate:6.1f} frames/s")
+    report = {
+        "command": options.command, "provenance": provenance(options.device), "sampler": figures,
+        "stream_frames_per_second": streams,
+    }  # fmt: skip
+    if options.profile:
+        report["profile"] = profiling.profiles(
+            model, samplers_of(model, options), *first_noise(model, options)
+        )
+        print(profiling.table(report["profile"]))
     if options.out:
-        report = {
-            "command": options.command, "provenance": provenance(options.device), "sampler": figures,
-            "stream_frames_per_second": streams,
-        }  # fmt: skip
         with whole(options.out) as draft:
             draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

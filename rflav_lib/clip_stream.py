@@ -85,11 +85,13 @@ class ClipStream:
         return self._hand_out(self._chunk_frames)
 
     def finish(self) -> Clip | None:
-        """End the stream. Returns a last clip of the frames that were still waiting for their sound, if any."""
-        if self._finished:
-            return None
-        self._finished = True
-        self._sound = torch.cat([self._sound, self._vocoder.flush().cpu()], dim=1)
+        """End the stream. Returns a last clip of the frames that were still waiting for their sound, if any.
+
+        If it fails (a full disk, no memory for the decoder), call it again.
+        """
+        if not self._finished:
+            self._sound = torch.cat([self._sound, self._vocoder.flush().cpu()], dim=1)
+            self._finished = True
         return self._hand_out(len(self._latents)) if self._latents else None
 
     def close(self) -> None:

@@ -58,9 +58,9 @@ class FastTransformer:
         if compiled:
             check_compiler(model.device)
         self.model = model
-        dtype = dtype or model.dtype
-        self.network = FastNetwork(model, dtype)
-        self._compiled = compile_for_good(FastNetwork(model, dtype, packed=False)) if compiled else None
+        self.dtype = dtype or model.dtype
+        self.network = FastNetwork(model, self.dtype)
+        self._compiled = compile_for_good(FastNetwork(model, self.dtype, packed=False)) if compiled else None
         self._kept: OrderedDict[tuple, Known] = OrderedDict()
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from rflav_lib import ROOT
+from rflav_lib.hifigan import HiFiGAN
 from rflav_lib.media import Clip
 from tests.tiny import tiny_pipeline
 
@@ -144,6 +146,105 @@ def test_a_decoder_that_fails_in_mid_stream_loses_nothing(pipeline, monkeypatch)
         with pytest.raises(RuntimeError, match="out of memory"):
             next(stream)
     assert same(next(stream), next(expected)), "the same clip, once the decoder works again"
+
+
+def broken(*_):
+    raise RuntimeError("out of memory")
+
+
+def test_what_was_generated_before_a_failure_can_be_saved(pipeline, monkeypatch):
+    """By its state, to go on elsewhere; or by finishing, once the decoder works again."""
+    expected, stream = stream_of(pipeline), stream_of(pipeline)
+    assert same(next(stream), next(expected))
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "decode_video", broken)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            next(stream)
+        saved = io.BytesIO()
+        torch.save(stream.state_dict(), saved)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            stream.finish()
+    saved.seek(0)
+    elsewhere = stream_of(pipeline, seed=99)
+    elsewhere.load_state_dict(torch.load(saved, weights_only=True))
+    for _ in range(2):
+        assert same(next(elsewhere), next(expected))
+    last = stream.finish()
+    assert len(last) >= 3 and len(last.waveform) == 1600 * len(last)
+    assert list(stream) == [] and stream.finish() is None
+
+
+def test_a_vocoder_that_fails_loses_nothing(pipeline, monkeypatch):
+    expected, stream = stream_of(pipeline), stream_of(pipeline)
+    with monkeypatch.context() as patch:
+        patch.setattr(stream._vocoder, "push", broken)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            next(stream)
+        patch.setattr(stream._vocoder, "flush", broken)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            stream.finish()
+    assert stream.finish() is None, "no frame was whole"
+    started = stream_of(pipeline)
+    assert same(next(started), next(expected))
+    with monkeypatch.context() as patch:
+        patch.setattr(started._vocoder, "push", broken)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            list(itertools.islice(started, 3))
+
+
+def test_with_hifigan_the_chunks_are_the_whole_to_the_last_digit():
+    """No joint can be heard where there is none: the sound in chunks is the sound of the whole clip."""
+    pipeline = tiny_pipeline()
+    torch.manual_seed(1)
+    vocoder = HiFiGAN(
+        n_mels=32, upsample_initial_channel=32, resblock_kernel_sizes=(3,), resblock_dilation_sizes=((1, 3),)
+    )
+    for parameter in vocoder.parameters():  # loud enough to be heard
+        torch.nn.init.normal_(parameter, std=0.2)
+    pipeline.register_modules(vocoder=vocoder.eval())
+    stream = stream_of(pipeline)
+    chunks = [*itertools.islice(stream, 4), stream.finish()]
+    joined = Clip.concatenate([chunk for chunk in chunks if chunk])
+    (whole,) = pipeline(len(joined), 1, "rain", generator=torch.Generator().manual_seed(3))
+    assert len(joined.waveform) == 1600 * len(joined) > 1600 * 12
+    assert whole.waveform.std() > 0.01
+    np.testing.assert_allclose(joined.waveform, whole.waveform, atol=1e-5)
+
+
+class Playing:
+    """In the place of a sampler: hands out mel segments (1 k f m) that are given."""
+
+    steps_per_frame = 1
+
+    def __init__(self, segments, window):
+        self.segments, self.window, self.frame = segments, window, 0
+
+    def preroll(self, video, audio, y):
+        return video, self.segments[:, : self.window]
+
+    def roll(self, video, audio, generator, y):
+        self.frame += 1
+        return video, self.segments[:, self.frame : self.frame + self.window]
+
+
+def test_no_click_where_clips_meet(pipeline):
+    """A chord has little above 6 kHz: what there is at the joints of clips is no louder than elsewhere."""
+    n = torch.arange(16000 * 5) / 16000
+    chord = sum(torch.sin(2 * math.pi * pitch * n) for pitch in (220, 331, 554)) * 0.2
+    stream = stream_of(pipeline, 2)
+    stream._sampler = Playing(pipeline.mel.encode(chord), 4)
+    clips = list(itertools.islice(stream, 18))
+    apart = [
+        np.roll(clip.waveform, 500) for clip in clips
+    ]  # the same clips, not joining: this would be heard
+    joints = torch.arange(2, 17) * 3200 // 32
+    for pieces, clicks in (([clip.waveform for clip in clips], False), (apart, True)):
+        sound = torch.from_numpy(np.concatenate(pieces))
+        spectrum = torch.stft(sound, 256, 32, window=torch.hann_window(256), return_complex=True)
+        high = spectrum.abs()[96:].square().sum(0).sqrt()
+        at_joints = torch.cat([high[place - 4 : place + 5] for place in joints])
+        between = torch.cat([high[place + 20 : place + 80] for place in joints])
+        assert (at_joints.max() > 2 * between.quantile(0.99)) == clicks
 
 
 @pytest.mark.parametrize(

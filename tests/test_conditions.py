@@ -1,5 +1,7 @@
 """A video for a sound and a sound for a video, from what a user has at hand."""
 
+import wave
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,29 @@ SOUND = np.full(3200, 0.1, np.float32)
 def test_bad_input_is_named(pipeline, given, message):
     with pytest.raises(ValueError, match=message):
         complete(pipeline, **given)
+
+
+def test_a_file_at_8_khz_in_stereo_is_heard(pipeline, tmp_path):
+    """Resampled and averaged: it is the mono sound at 16 kHz, up to what resampling does at the ends."""
+    n = np.arange(4000) / 8000
+    left = np.sin(2 * np.pi * 400 * n)
+    stereo = (np.stack([left, 0 * left], axis=1) * 20000).astype("<i2")
+    with wave.open(str(tmp_path / "phone.wav"), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(stereo.tobytes())
+    (made,) = complete(pipeline, audio=tmp_path / "phone.wav")
+    assert len(made) == 5 and made.waveform.shape == (8000,)
+    expected = np.sin(2 * np.pi * 400 * np.arange(8000) / 16000) * 10000 / 32768
+    np.testing.assert_allclose(made.waveform[400:-400], expected[400:-400], atol=0.01)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_said_and_nothing_breaks(pipeline, clip):
+    with pytest.raises((RuntimeError, AssertionError), match="NVIDIA|CUDA"):
+        pipeline.to("cuda")
+    assert len(complete(pipeline, audio=clip, num_frames=1)[0]) == 1
 
 
 def test_a_file_that_cannot_be_read_is_named(pipeline, tmp_path):

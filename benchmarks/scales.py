@@ -1,0 +1,262 @@
+"""How strong should guidance be? Class, synchrony and likeness to real clips against the scale.
+
+    python benchmarks/scales.py conditions --out results/conditions.json     # audio-to-video, video-to-audio (Table 3)
+    python benchmarks/scales.py classes --out results/class_guidance.json    # classifier-free guidance, each modality
+    python benchmarks/scales.py conditions --clips 10 --steps-per-frame 2    # smaller
+
+The bundled model and the trackers of toy-landscape. `conditions` completes unseen real clips without telling the model
+their class, beside joint generation, and beside the same made side with the given side of another clip: one of the
+same class shows what synchrony comes from the class alone, one of another class what agreement comes by chance.
+`classes` generates with guidance of both modalities, of the video alone and of the sound alone. Results are
+written after each set of clips, and a run goes on where the one before stopped; Ctrl-C loses at most a set.
+"""
+
+import argparse
+import json
+import math
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from rflav_lib import ROOT
+from rflav_lib.data.toy import CLASSES, make_clip
+from rflav_lib.data.toy_tracking.classing import picture_features, sound_features
+from rflav_lib.files import whole
+from rflav_lib.media import Clip
+from rflav_lib.metrics.toy import (
+    WORLD,
+    Reading,
+    median_with_interval,
+    read_clip,
+    real_clips,
+    share_with_interval,
+)
+from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.provenance import provenance
+
+BUNDLED = ROOT / "checkpoints" / "toy-landscape"
+CONDITION_SCALES = (0.0, 1e3, 3e3, 1e4, 3e4, 1e5)
+GUIDANCE_SCALES = (1.0, 1.5, 2.0, 3.0, 5.0)
+RANGE_SEED = 2_000_017  # real clips that say what is usual: neither seen in training nor among those measured
+RANGE_CLIPS = 40  # of each class
+Figures = dict[str, Any]
+
+
+def sides(clip: Clip, pipe: RFLAVPipeline) -> tuple[Any, Any]:
+    """The trackers' features of picture and sound, (n,) each; None where nothing moves or sounds."""
+    log_mel = pipe.mel.log_mel(torch.from_numpy(clip.waveform))[0].numpy()
+    return picture_features(clip.frames), sound_features(log_mel)
+
+
+class Ranges:
+    """Between which values each feature lies in real clips of a class."""
+
+    def __init__(self, frames: int, pipe: RFLAVPipeline) -> None:
+        self.pipe, self.ends = pipe, {}
+        for label in range(len(CLASSES[WORLD])):
+            clips = (make_clip(WORLD, RANGE_SEED, n, frames, label).clip for n in range(RANGE_CLIPS))
+            for side, rows in enumerate(zip(*(sides(clip, pipe) for clip in clips), strict=True)):
+                known = np.stack([row for row in rows if row is not None])
+                self.ends[label, side] = known.min(0), known.max(0)
+
+    def shares(self, clips: Sequence[Clip], labels: Sequence[int]) -> list[tuple[float, float]]:
+        """Of each clip, the share of its features within the range: of picture and of sound."""
+        return [tuple(self._share(label, side, found) for side, found in enumerate(sides(clip, self.pipe)))
+                for clip, label in zip(clips, labels, strict=True)]  # fmt: skip
+
+    def _share(self, label: int, side: int, features: Any) -> float:
+        if features is None:
+            return 0.0
+        low, high = self.ends[label, side]
+        return float(((features >= low) & (features <= high)).mean())
+
+
+def figures(clips: Sequence[Clip], labels: Sequence[int], ranges: Ranges) -> Figures:
+    """What the trackers say about clips that should be of these classes, and how usual their features are."""
+    readings = [read_clip(clip, label, ranges.pipe) for clip, label in zip(clips, labels, strict=True)]
+    usual = ranges.shares(clips, labels)
+    offsets = [abs(r.offset_ms) for r in readings if r.offset_ms is not None]
+    shares = [r.share_close for r in readings if not math.isnan(r.share_close)]
+    return {
+        "clips": len(clips),
+        "class seen": share_with_interval(r.seen == r.asked for r in readings),
+        "class heard": share_with_interval(r.heard == r.asked for r in readings),
+        "seen as heard": share_with_interval(agrees(r) for r in readings),
+        "with a measurable offset": share_with_interval(r.offset_ms is not None for r in readings),
+        "median offset (ms)": median_with_interval(offsets),
+        "events within 100 ms": mean_with_interval(shares),
+        "picture as usual": mean_with_interval([picture for picture, _ in usual]),
+        "sound as usual": mean_with_interval([sound for _, sound in usual]),
+    }
+
+
+def agrees(reading: Reading) -> bool:
+    """Whether picture and sound show one and the same class."""
+    return reading.seen is not None and reading.seen == reading.heard
+
+
+def mean_with_interval(values: Sequence[float], seed: int = 0) -> dict[str, float]:
+    """A mean and its 95 % bootstrap interval; NaN where there is nothing."""
+    if not values:
+        return dict.fromkeys(("value", "low", "high"), math.nan)
+    sample = torch.tensor(values, dtype=torch.float64)
+    draws = torch.randint(len(sample), (1000, len(sample)), generator=torch.Generator().manual_seed(seed))
+    low, high = sample[draws].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return {"value": float(sample.mean()), "low": low, "high": high}
+
+
+def completed(
+    task: str, scale: float, given: Sequence[Clip], options: argparse.Namespace, pipe: RFLAVPipeline
+) -> list[Clip]:
+    """Each given clip with its picture (a2v) or its sound (v2a) made anew; the class is not told."""
+    made = []
+    for number, clip in enumerate(tqdm(given, desc=f"{task} {scale:g}", unit="clip")):
+        generator = torch.Generator().manual_seed(1000 * options.seed + number)
+        half = {"audio": clip} if task == "a2v" else {"video": clip}
+        made += pipe(
+            steps_per_frame=options.steps_per_frame, generator=generator, condition_scale=scale, **half
+        )
+    return made
+
+
+def swapped(task: str, made: Sequence[Clip], by: int) -> list[Clip]:
+    """The made sides with the given sides of the clips `by` places further on."""
+    pairs = zip(made, [*made[by:], *made[:by]], strict=True)
+    return [
+        Clip(a.frames, b.waveform, a.frame_rate, a.sample_rate)
+        if task == "a2v"
+        else Clip(b.frames, a.waveform, a.frame_rate, a.sample_rate)
+        for a, b in pairs
+    ]
+
+
+def generated(
+    y: list[int] | None, guidance: Any, options: argparse.Namespace, pipe: RFLAVPipeline
+) -> list[Clip]:
+    """Joint generation, one clip a label, ten at a time."""
+    made = []
+    generator = torch.Generator().manual_seed(options.seed)
+    for first in tqdm(range(0, len(y), 10), desc=f"joint {guidance}", unit="batch"):
+        made += pipe(options.frames, options.steps_per_frame, y[first : first + 10], guidance, generator)
+    return made
+
+
+def condition_sets(
+    options: argparse.Namespace, pipe: RFLAVPipeline, labels: list[int], ranges: Ranges
+) -> Iterator[tuple[str, Callable[[], Figures]]]:
+    """Names of the sets of clips and how to measure each: joint generation, then both tasks at every scale."""
+    classes = len(CLASSES[WORLD])
+    measure = partial(figures, ranges=ranges)
+    yield "real", lambda: measure(list(real_clips(labels, options.frames)), labels)
+    yield "joint", lambda: measure(generated(labels, 1.0, options, pipe), labels)
+    given = list(real_clips(labels, options.frames))
+    for scale in options.scales or CONDITION_SCALES:
+        for task in ("a2v", "v2a"):
+
+            def both(task: str = task, scale: float = scale) -> Figures:
+                made = completed(task, scale, given, options, pipe)
+                # `asked` is the class of the given side: of the sound's clip in a2v, of the picture's in v2a
+                return {
+                    **measure(made, labels),
+                    "with the given side of another clip of the class": measure(
+                        swapped(task, made, classes), labels
+                    ),
+                    "with the given side of another class": measure(
+                        swapped(task, made, 1), labels[1:] + labels[:1]
+                    ),
+                }
+
+            yield f"{task} {scale:g}", both
+
+
+def class_sets(
+    options: argparse.Namespace, pipe: RFLAVPipeline, labels: list[int], ranges: Ranges
+) -> Iterator[tuple[str, Callable[[], Figures]]]:
+    """The same for classifier-free guidance."""
+    measure = partial(figures, ranges=ranges)
+    yield "real", lambda: measure(list(real_clips(labels, options.frames)), labels)
+    for scale in options.scales or GUIDANCE_SCALES:
+        modalities = {"both": (scale, scale), "video": (scale, 1.0), "audio": (1.0, scale)}
+        for side, guidance in modalities.items() if scale != 1 else [("both", (1.0, 1.0))]:
+            yield f"{side} {scale:g}", lambda g=guidance: measure(generated(labels, g, options, pipe), labels)
+
+
+SWEEPS = {"conditions": condition_sets, "classes": class_sets}
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Options of the command line; exits with one clear line if they do not make sense."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sweep", choices=SWEEPS)
+    parser.add_argument(
+        "--clips", type=int, default=20, help="of each set, classes in turn (default: %(default)s)"
+    )
+    parser.add_argument("--frames", type=int, default=40, help="of each clip (default: %(default)s)")
+    parser.add_argument("--steps-per-frame", type=int, default=4, help="the paper's N (default: %(default)s)")
+    parser.add_argument("--scales", type=float, nargs="+", help="instead of the usual ones")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
+    parser.add_argument(
+        "--out", type=Path, help="JSON file; sets that it holds from the same settings are not made again"
+    )
+    options = parser.parse_args(arguments)
+    classes = len(CLASSES[WORLD])
+    if options.clips < 2 * classes or options.clips % classes:
+        parser.error(f"--clips must be a multiple of {classes}, at least {2 * classes}, not {options.clips}")
+    for name in ("frames", "steps_per_frame"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
+    options.command = shlex.join(["python", "benchmarks/scales.py", *arguments])
+    return options
+
+
+def begun(options: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Figures]:
+    """The sets that a run with the same settings has left in the file."""
+    if options.out is None or not options.out.is_file():
+        return {}
+    report = json.loads(options.out.read_text(encoding="utf-8"))
+    return report["sets"] if report.get("settings") == settings else {}
+
+
+def line(name: str, found: Figures) -> str:
+    """One set in one line."""
+    keys = ("class seen", "class heard", "seen as heard", "median offset (ms)", "events within 100 ms",
+            "picture as usual", "sound as usual")  # fmt: skip
+    cells = (f"{key} {found[key]['value']:.2f}" for key in keys)
+    return f"{name:12} " + "  ".join(cells)
+
+
+def main(arguments: list[str]) -> None:
+    """Measure set after set, print each, and write after each if asked to."""
+    options = parse(arguments)
+    pipe = RFLAVPipeline.from_pretrained(options.checkpoint)
+    pipe.set_progress_bar_config(disable=True)
+    names = ("sweep", "clips", "frames", "steps_per_frame", "seed")
+    settings = {name: getattr(options, name) for name in names}
+    labels = [number % len(CLASSES[WORLD]) for number in range(options.clips)]
+    ranges = Ranges(options.frames, pipe)
+    sets = begun(options, settings)
+    for name, measure in SWEEPS[options.sweep](options, pipe, labels, ranges):
+        if name not in sets:
+            sets[name] = measure()
+            if options.out:
+                report = {
+                    "command": options.command,
+                    "settings": settings,
+                    "provenance": provenance(),
+                    "sets": sets,
+                }
+                with whole(options.out) as draft:
+                    draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        tqdm.write(line(name, sets[name]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,129 @@
+"""Where the time of a sampler's step goes, and how near its matrix products come to what the machine can do."""
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from rflav_lib.engine import FastSampler
+from rflav_lib.fast_transformer import FastNetwork
+from rflav_lib.sampler import RollingSampler
+from rflav_lib.schedule import RollingSchedule
+from rflav_lib.transformer import RFLAVTransformer
+
+ROLLS = 5
+KINDS = {
+    "matrix products": ("mm", "linear_pointwise", "_mkl_linear", "matmul", "convolution"),
+    "attention": ("scaled_dot_product", "softmax"),
+    "copies and conversions": ("copy", "clone", "cat", "empty", "fill"),
+    "norms, gates and activations": (
+        "norm", "addcmul", "add", "mul", "sub", "gelu", "silu", "sum", "mean", "div", "cpp_fused", "triton",
+    ),
+}  # fmt: skip
+REST = "all else: Python, views, waiting"
+
+
+def profiles(
+    model: RFLAVTransformer,
+    samplers: dict[str, RollingSampler],
+    video: Tensor,
+    audio: Tensor,
+    y: Tensor | None,
+) -> dict[str, dict[str, Any]]:
+    """Figures of a rolling step for each sampler, from noise (b k c h w), (b k f m) and labels (b,)."""
+    peaks = {dtype: peak_flops(dtype, video.device) for dtype in (torch.float32, torch.bfloat16)}
+    found = {}
+    for name, sampler in samplers.items():
+        window = sampler.preroll(video, audio, y)
+        generator = torch.Generator().manual_seed(0)
+        roll = lambda s=sampler, w=window, g=generator: s.roll(*w, g, y)  # noqa: E731
+        fast = isinstance(sampler, FastSampler)
+        dtype = sampler.network.dtype if fast else model.dtype
+        step = median_seconds(roll, video.device) / sampler.steps_per_frame
+        flops = step_flops(model, video, audio, y, fast)
+        found[name] = {
+            "step (ms)": 1000 * step,
+            "GFLOP of a step": flops / 1e9,
+            "GFLOP/s": flops / step / 1e9,
+            "peak GFLOP/s": peaks[dtype] / 1e9,
+            "at peak a step would take (ms)": 1000 * flops / peaks[dtype],
+            "shares of the time": shares(roll),
+        }
+    return found
+
+
+def median_seconds(work: Callable[[], Any], device: torch.device, repeats: int = 2 * ROLLS) -> float:
+    """Median time of `work`, after a first go."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
+
+
+def peak_flops(dtype: torch.dtype, device: torch.device) -> float:
+    """Floating-point operations a second of the best of some large matrix products."""
+    size = 1024 if device.type == "cpu" else 8192
+    one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(12):
+        start = time.perf_counter()
+        one @ other
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+@torch.no_grad()
+def step_flops(model: RFLAVTransformer, video: Tensor, audio: Tensor, y: Tensor | None, fast: bool) -> int:
+    """Operations of the matrix products of one step of a full window, two for each multiply-add."""
+    b, k = video.shape[:2]
+    t = torch.linspace(0.9, 0.1, k)
+    if not fast:
+        with FlopCounterMode(display=False) as counter:
+            model(video, audio, t.to(video.device).expand(b, -1), y)
+        return counter.get_total_flops()
+    sampler = FastSampler(model, RollingSchedule(model.config.window))
+    sampler.network.network = FastNetwork(model, model.dtype, packed=False)  # packed products are not counted
+    labels = None if y is None else tuple(y.tolist())
+    sampler.network(video, audio, t, labels, keep=True)
+    with FlopCounterMode(display=False) as counter:
+        sampler.network(video, audio, t, labels, keep=True)
+    return counter.get_total_flops()
+
+
+def shares(roll: Callable[[], Any]) -> dict[str, float]:
+    """Shares of the time that each kind of operation takes on the host; what a profiler adds is in the rest."""
+    with profile(activities=[ProfilerActivity.CPU]) as trace:
+        start = time.perf_counter()
+        for _ in range(ROLLS):
+            roll()
+        whole = time.perf_counter() - start
+    spent: Counter[str] = Counter()
+    for event in trace.key_averages():
+        kind = next((kind for kind, parts in KINDS.items() if any(p in event.key for p in parts)), None)
+        if kind:
+            spent[kind] += event.self_cpu_time_total / 1e6
+    return {kind: spent[kind] / whole for kind in KINDS} | {REST: max(0.0, 1 - spent.total() / whole)}
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """Markdown: a row a figure, a column a sampler."""
+    names = list(found)
+    rows = [["", *names], ["---"] * (len(names) + 1)]
+    for key in next(iter(found.values())):
+        if key != "shares of the time":
+            rows.append([key, *(f"{found[name][key]:.1f}" for name in names)])
+    for kind in (*KINDS, REST):
+        rows.append([kind, *(f"{found[name]['shares of the time'][kind]:.0%}" for name in names)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
