@@ -3,12 +3,14 @@
 import json
 from importlib.metadata import version
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import endless, fusions, generation, training
+from benchmarks import endless, fusions, generation, scales, scales_figure, training
 from rflav_lib.fusion import FUSIONS
+from rflav_lib.media import Clip
 from tests.tiny import tiny_pipeline
 
 TOY = fusions.SIZES["toy"]
@@ -83,14 +85,26 @@ def test_missing_gpu_is_said_in_one_line(capsys):
     assert "torch sees no GPU here" in capsys.readouterr().err
 
 
-def test_generation_measures_every_sampler_in_turn_and_writes_it(tmp_path, capsys, monkeypatch):
+def test_generation_measures_every_sampler_in_turn_and_says_where_the_time_goes(
+    tmp_path, capsys, monkeypatch
+):
     tiny = {"latent_size": 4, "patch_size": 2, "hidden_size": 24, "depth": 1, "num_heads": 2, "n_mels": 16}
     monkeypatch.setitem(generation.MODELS, "middle", {**tiny, "window": 3, "num_classes": 2})
-    generation.main(["--model", "middle", "--frames", "2", "--out", str(tmp_path / "speed.json")])
-    found = json.loads((tmp_path / "speed.json").read_text())["sampler"]
-    assert list(found) == ["plain float32", "fast float32", "fast bf16"]
-    assert all(seconds > 0 for row in found.values() for seconds in row.values())
+    out = tmp_path / "speed.json"
+    generation.main(["--model", "middle", "--frames", "2", "--profile", "--out", str(out)])
+    report = json.loads(out.read_text())
+    assert (
+        list(report["sampler"]) == list(report["profile"]) == ["plain float32", "fast float32", "fast bf16"]
+    )
+    assert all(seconds > 0 for row in report["sampler"].values() for seconds in row.values())
     assert "times as fast" in capsys.readouterr().out
+    for figures in report["profile"].values():
+        assert sum(figures["shares of the time"].values()) == pytest.approx(1, abs=0.02)
+        assert figures["shares of the time"]["matrix products"] > 0
+    plain, fast, bf16 = (figures["GFLOP of a step"] for figures in report["profile"].values())
+    conditions = 3 * 24 * 24 * 2 * (6 + 3 + 2 + 2)  # modulations of a block and the outputs, of 3 frames
+    times = 2 * 3 * 2 * (256 * 24 + 24 * 24)  # both time embeddings
+    assert plain - fast == pytest.approx((conditions + times) / 1e9, rel=1e-6) and fast == bf16
 
 
 @pytest.mark.parametrize(
@@ -122,6 +136,8 @@ def test_endless_measures_every_minute_and_the_rest(tmp_path, monkeypatch):
     minutes = json.loads(out.read_text())["minutes"]
     assert [(minute["frames"], minute["clips"]) for minute in minutes] == [(80, 2), (160, 2), (200, 1)]
     assert all(minute["resident (MB)"] > 50 and minute["frame (ms)"] > 0 for minute in minutes)
+    written = json.loads(out.read_text())["verdict"]
+    assert written["memory, last minute over second"] > 0.5
 
 
 @pytest.mark.slow
@@ -159,3 +175,57 @@ def test_training_refuses_settings_that_there_are_not(capsys):
     with pytest.raises(SystemExit):
         training.parse(["--settings", "plain", "bf16+fast"])
     assert "'fast' in 'bf16+fast'; there are plain, and bf16, fused" in capsys.readouterr().err
+
+
+def test_endless_stops_at_a_clip_that_is_not_whole():
+    pipeline = tiny_pipeline()
+    clip = pipeline(endless.CLIP_FRAMES, 1)[0]
+    endless.check(clip, pipeline)
+    with pytest.raises(RuntimeError, match="39 frames with 62400 samples"):
+        endless.check(Clip(clip.frames[1:], clip.waveform[1600:]), pipeline)
+
+
+@pytest.mark.slow
+def test_scales_measures_sets_goes_on_and_draws(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scales, "RANGE_CLIPS", 3)
+    tiny_pipeline().save_whole(tmp_path / "tiny")
+    short = [
+        "--clips",
+        "10",
+        "--frames",
+        "12",
+        "--steps-per-frame",
+        "1",
+        "--checkpoint",
+        str(tmp_path / "tiny"),
+    ]
+    conditions, classes = tmp_path / "conditions.json", tmp_path / "classes.json"
+    scales.main(["conditions", *short, "--scales", "0", "--out", str(conditions)])
+    assert list(json.loads(conditions.read_text())["sets"]) == ["real", "joint", "a2v 0", "v2a 0"]
+    begun = conditions.read_text()
+    monkeypatch.setattr(scales, "completed", None)  # nothing is made twice
+    scales.main(["conditions", *short, "--scales", "0", "--out", str(conditions)])
+    assert conditions.read_text() == begun
+    scales.main(["classes", *short, "--scales", "1", "2", "--out", str(classes)])
+    sets = json.loads(classes.read_text())["sets"]
+    assert list(sets) == ["real", "both 1", "both 2", "video 2", "audio 2"]
+    assert sets["real"]["picture as usual"]["value"] > sets["both 1"]["picture as usual"]["value"]
+    figure = tmp_path / "scales.png"
+    scales_figure.main([str(conditions), str(classes), "--out", str(figure)])
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_scales_swaps_the_given_side():
+    clips = [Clip(np.full((1, 8, 8, 3), n, np.uint8), np.full(1600, n / 10, np.float32)) for n in range(3)]
+    for task, side in (("a2v", "sound"), ("v2a", "picture")):
+        swapped = scales.swapped(task, clips, 1)
+        pictures = [int(clip.frames[0, 0, 0, 0]) for clip in swapped]
+        sounds = [round(10 * float(clip.waveform[0])) for clip in swapped]
+        assert (sounds if side == "sound" else pictures) == [1, 2, 0]
+        assert (pictures if side == "sound" else sounds) == [0, 1, 2]
+
+
+def test_scales_refuses_sets_without_all_classes(capsys):
+    with pytest.raises(SystemExit):
+        scales.parse(["classes", "--clips", "7"])
+    assert "--clips must be a multiple of 5, at least 10, not 7" in capsys.readouterr().err
