@@ -1,0 +1,255 @@
+"""A small network that tells sound in time with its picture from sound that is not: trained here, in seconds.
+
+It sees exactly 16 frames and their 16 segments of mel, what the model itself sees. It learns to prefer the sound of the
+window to sound of the same clip from another moment, so what is heard cannot help it, only when (the idea of ASVA's
+AVSync classifier). Then a threshold on its score is set on clips that it has not been trained on.
+
+    classifier = train_classifier("toy-landscape")
+    classifier.accuracy(clips)   # aligned, shifted, and shuffled pairs, each with its interval
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from rflav_lib.data.toy import make_clip
+from rflav_lib.media import Clip
+from rflav_lib.mel import MelCodec
+from rflav_lib.metrics.longform import WINDOW
+from rflav_lib.metrics.toy import share_with_interval
+
+SIDE = 16  # frames are shrunk to this before the network sees them
+LEAST_SHIFT = 2  # frames: what counts as out of time; people notice about that
+TRAIN_SEED, THRESHOLD_SEED = 6_000_011, 6_000_029  # clips of these seeds are nobody else's
+TRAIN_FRAMES = 40
+
+
+class SyncNetwork(nn.Module):
+    """One score for a window: how well motion and sound, frame by frame, go together.
+
+    Args:
+        side: of the shrunken frames. mel_frames, n_mels: f and m of a segment. width: of both encoders.
+    """
+
+    def __init__(self, side: int = SIDE, mel_frames: int = 10, n_mels: int = 64, width: int = 64) -> None:
+        super().__init__()
+        self.see = _encoder(2 * side * side, width)
+        self.hear = _encoder(2 * mel_frames * n_mels // 4, width)
+        self.judge = nn.Sequential(
+            nn.Conv1d(3 * width, width, 3, padding=1), nn.GELU(), nn.Conv1d(width, 1, 1)
+        )
+
+    def seen(self, grey: Tensor) -> Tensor:
+        """Shrunken grey frames (b k side*side) -> (b d k): brightness and its change, in each place."""
+        return self.see(_with_change(grey))
+
+    def heard(self, segments: Tensor) -> Tensor:
+        """Scaled mel segments (b k f m) -> (b d k)."""
+        coarse = reduce(segments, "b k f (m four) -> b k (f m)", "mean", four=4)
+        return self.hear(_with_change(coarse))
+
+    def forward(self, seen: Tensor, heard: Tensor) -> Tensor:
+        """(b d k), (b d k) -> score (b,)."""
+        together = torch.cat([seen, heard, seen * heard], dim=1)
+        return self.judge(together).mean(dim=(1, 2))
+
+
+def _encoder(inputs: int, width: int) -> nn.Sequential:
+    """(b inputs k) -> (b width k); each frame sees one neighbour on either side."""
+    return nn.Sequential(nn.Conv1d(inputs, width, 1), nn.GELU(), nn.Conv1d(width, width, 3, padding=1))
+
+
+def _with_change(values: Tensor) -> Tensor:
+    """(b k n) -> (b 2n k): values without the window's mean, and their change from the frame before."""
+    change = values.diff(dim=1, prepend=values[:, :1])
+    return rearrange(
+        torch.cat([values - values.mean(dim=1, keepdim=True), 4 * change], dim=2), "b k n -> b n k"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class SyncClassifier:
+    """A trained network, its threshold, and the mel settings it hears with.
+
+    Attributes:
+        network: in eval mode.
+        mel: the codec of its segments.
+        threshold: scores above it are called in time.
+    """
+
+    network: SyncNetwork
+    mel: MelCodec
+    threshold: float
+
+    @torch.no_grad()
+    def scores(self, grey: Tensor, segments: Tensor) -> NDArray[np.float64]:
+        """Score of windows: shrunken frames (b 16 side*side), segments (b 16 f m) -> (b,)."""
+        return self.network(self.network.seen(grey), self.network.heard(segments)).double().numpy()
+
+    def window_scores(self, clips: Sequence[Clip], shift: int = 0) -> NDArray[np.float64]:
+        """One window in the middle of each clip, with the sound of `shift` frames later.
+
+        Raises:
+            ValueError: a clip that is too short for the shift.
+        """
+        grey, segments = _material(clips, self.mel)
+        start = (grey.shape[1] - WINDOW) // 2
+        if not 0 <= start + shift <= grey.shape[1] - WINDOW:
+            raise ValueError(f"clips of {grey.shape[1]} frames allow no shift of {shift} frames")
+        return self.scores(
+            grey[:, start : start + WINDOW], segments[:, start + shift : start + shift + WINDOW]
+        )
+
+    def accuracy(
+        self, clips: Sequence[Clip], shifts: Sequence[int] = (-6, -4, -2, 2, 4, 6)
+    ) -> dict[str, dict[str, float]]:
+        """Shares judged rightly, with Wilson intervals: "aligned", "shifted" (each clip by one shift in turn),
+        "shuffled" (each clip with the sound of the next).
+
+        Generated clips' "aligned" is to be set beside real clips'.
+        """
+        grey, segments = _material(clips, self.mel)
+        start = (grey.shape[1] - WINDOW) // 2
+        middle = slice(start, start + WINDOW)
+        late = torch.stack(
+            [
+                each[start + shift : start + shift + WINDOW]
+                for each, shift in zip(segments, np.resize(shifts, len(clips)).tolist(), strict=True)
+            ]
+        )
+        pairs = {
+            "aligned": segments[:, middle],
+            "shifted": late,
+            "shuffled": segments[:, middle].roll(1, dims=0),
+        }
+        return {
+            name: share_with_interval(
+                (self.scores(grey[:, middle], of) > self.threshold) == (name == "aligned")
+            )
+            for name, of in pairs.items()
+        }
+
+
+def train_classifier(
+    world: str,
+    clips: int = 300,
+    steps: int = 300,
+    batch: int = 32,
+    seed: int = 0,
+    progress: bool = False,
+) -> SyncClassifier:
+    """Train on clips of a toy world; the threshold is set on others, where both kinds of error are equally frequent."""
+    train = [make_clip(world, TRAIN_SEED, index, TRAIN_FRAMES).clip for index in range(clips)]
+    check = [make_clip(world, THRESHOLD_SEED, index, TRAIN_FRAMES).clip for index in range(clips // 3)]
+    return train_on(train, check, steps, batch, seed, progress)
+
+
+def train_on(
+    train: Sequence[Clip],
+    check: Sequence[Clip],
+    steps: int = 400,
+    batch: int = 32,
+    seed: int = 0,
+    progress: bool = False,
+) -> SyncClassifier:
+    """The same on any clips of one length (at least 30 frames), one size and one rate.
+
+    Args:
+        train: what the network learns from.
+        check: what the threshold is set on; neither set may serve for `SyncClassifier.accuracy`.
+        steps: of training, each on `batch` windows, each with its own sound and three shifted ones.
+        batch: windows.
+        seed: of weights and windows.
+        progress: show a bar.
+    """
+    mel = MelCodec(train[0].sample_rate, train[0].frame_rate, n_mels=64)
+    grey, segments = _material(train, mel)
+    if grey.shape[1] < WINDOW + 7 * LEAST_SHIFT:
+        raise ValueError(
+            f"clips of {grey.shape[1]} frames are too short: {WINDOW + 7 * LEAST_SHIFT} are needed"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = SyncNetwork(mel_frames=mel.frames_per_segment)
+    rng = np.random.default_rng(seed)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+    for _ in tqdm(range(steps), desc="sync classifier", unit="step", disable=not progress):
+        which, starts = rng.integers(len(grey), size=batch), _starts(rng, grey.shape[1], batch)
+        seen = network.seen(
+            torch.stack([grey[i, s[0] : s[0] + WINDOW] for i, s in zip(which, starts, strict=True)])
+        )
+        heard = network.heard(
+            torch.stack(
+                [
+                    segments[i, start : start + WINDOW]
+                    for i, s in zip(which, starts, strict=True)
+                    for start in s
+                ]
+            )
+        )
+        tries = starts.shape[1]
+        scores = rearrange(network(seen.repeat_interleave(tries, 0), heard), "(b n) -> b n", n=tries)
+        # which of these sounds is the window's own, and is each on the right side of zero
+        side = torch.full_like(scores, -1.0)
+        side[:, 0] = 1.0
+        loss = (
+            F.cross_entropy(scores, torch.zeros(batch, dtype=torch.long)) + F.softplus(-side * scores).mean()
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    found = SyncClassifier(network.eval(), mel, 0.0)
+    return SyncClassifier(found.network, mel, _equal_errors(found, check))
+
+
+def _starts(rng: np.random.Generator, length: int, batch: int, tries: int = 4) -> NDArray[np.int64]:
+    """First frames (batch tries): the window's own, then others at least LEAST_SHIFT away."""
+    places = np.arange(length - WINDOW + 1)
+    rows = []
+    for own in rng.integers(len(places), size=batch):
+        rows.append([own, *rng.choice(places[np.abs(places - own) >= LEAST_SHIFT], tries - 1, replace=False)])
+    return np.array(rows)
+
+
+def _equal_errors(classifier: SyncClassifier, clips: Sequence[Clip]) -> float:
+    """The threshold at which as large a share of aligned pairs is refused as of shifted ones is accepted."""
+    aligned = np.sort(classifier.window_scores(clips))
+    shifted = np.sort(np.concatenate([classifier.window_scores(clips, s) for s in (-6, -4, -2, 2, 4, 6)]))
+    levels = np.sort(np.concatenate([aligned, shifted]))
+    refused = np.searchsorted(aligned, levels) / len(aligned)
+    accepted = 1 - np.searchsorted(shifted, levels) / len(shifted)
+    return float(levels[int(np.argmin(np.abs(refused - accepted)))])
+
+
+def _material(clips: Sequence[Clip], mel: MelCodec) -> tuple[Tensor, Tensor]:
+    """Shrunken grey frames (b k side*side) in 0..1 and mel segments (b k f m) of clips of one length.
+
+    Raises:
+        ValueError: no clips, clips of different lengths, sizes or rates, or a side that does not divide by 16.
+    """
+    if not clips:
+        raise ValueError("there are no clips")
+    for number, clip in enumerate(clips):
+        if clip.frames.shape != clips[0].frames.shape or clip.frame_rate != mel.config.frame_rate:
+            raise ValueError(
+                f"clip {number} is {clip!r}, clip 0 {clips[0]!r}: give clips of one length, size and rate"
+            )
+    if clips[0].frames.shape[1] % SIDE or clips[0].frames.shape[2] % SIDE:
+        raise ValueError(f"height and width must be multiples of {SIDE}, got {clips[0].frames.shape[1:3]}")
+    grey = [
+        reduce(
+            torch.from_numpy(clip.frames).float() / 255, "k (y h) (x w) c -> k (y x)", "mean", y=SIDE, x=SIDE
+        )
+        for clip in clips
+    ]
+    segments = [mel.encode(torch.from_numpy(clip.waveform), clip.sample_rate)[0] for clip in clips]
+    return torch.stack(grey), torch.stack(segments)
