@@ -115,7 +115,7 @@ def _codec(sample_rate: int, size: int, hop: int) -> MelCodec:
 
 
 def motion_curve(frames: NDArray[np.uint8]) -> Array:
-    """Motion (k,): mean change of grey levels (0..1) from the frame before; value k is at k / frame_rate, the first 0."""
+    """Motion (k,): mean change of grey levels (0..1) from the frame before; value k is at k / frame_rate."""
     grey = frames.astype(np.float64).mean(axis=-1) / 255
     return np.concatenate([[0.0], np.abs(np.diff(grey, axis=0)).mean(axis=(1, 2))])
 
