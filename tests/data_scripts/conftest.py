@@ -66,7 +66,9 @@ def server():
             self.send_header("ETag", state.etag)
             self.end_headers()
             half = len(rest) // 2
-            if fault == "cut":
+            if isinstance(fault, float):
+                self.wfile.write(rest[: int(fault * len(rest))])
+            elif fault == "cut":
                 self.wfile.write(rest[:half])
             elif fault == "stall":
                 self.wfile.write(rest[:half])

@@ -42,6 +42,12 @@ def test_server_that_ignores_ranges_starts_again(server, tmp_path):
     assert get(server, tmp_path).read_bytes() == server.body
 
 
+def test_gives_up_on_a_server_that_cuts_off_and_ignores_ranges(server, tmp_path):
+    server.plan, server.ranges = [0.2, 0.5] * 20, False
+    with pytest.raises(FetchError, match="gave up after 3 tries"):
+        get(server, tmp_path, attempts=3)
+
+
 def test_file_that_changes_between_tries_is_never_mixed(server, tmp_path):
     server.plan = ["cut"]
     with pytest.raises(FetchError, match="run the same command again"):

@@ -1,8 +1,11 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -117,10 +120,15 @@ def test_never_over_its_own_source(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_names_of_every_kind_in_two_processes(tmp_path):
+def test_names_of_every_kind(tmp_path):
     pieces = pieces_of(tmp_path, 'it\'s/a "b" $HOME;.mp4', "größe/видео 音.mp4", "-c/-d.mp4")
-    assert run(tmp_path, pieces, workers=2) == 0
+    assert run(tmp_path, pieces) == 0
     assert all(len(Clip.read(piece.target)) == 15 for piece in pieces)
+
+
+def test_what_processes_are_sent_can_be_sent():
+    work = partial(module.make, RECIPE), Piece(Path("a"), Path("b"))
+    assert pickle.loads(pickle.dumps(work))[1] == work[1]  # noqa: S301 - our own
 
 
 def test_a_full_disk_stops_it_with_nothing_half_written(tmp_path, monkeypatch):
