@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from torch import Tensor
 
 from rflav_lib import ROOT
@@ -186,7 +187,9 @@ def write_from_config(config: LatentsConfig) -> CacheIndex:
         ValueError: no such VAE or videos, nothing to encode, or a folder that holds another cache.
         OSError: the folder cannot be written.
     """
-    state = PartialState(timeout=LONGEST_WAIT)
+    # unlike Accelerator, PartialState does not look for itself whether several processes are to share the CPU
+    cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    state = PartialState(cpu=cpu, timeout=LONGEST_WAIT)
     vae = load_vae(config.vae).to(state.device)
     mel = MelCodec(n_mels=config.n_mels, audio_scale=config.audio_scale, peak=config.audio_peak or None)
     with state.main_process_first():  # the others find its index of the videos
