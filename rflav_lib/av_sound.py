@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import chain, count
-from math import ceil, inf
+from itertools import chain
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +35,13 @@ def sound(path: Path, info: MediaInfo, sample_rate: int, first: int = 0) -> Iter
         MediaError: damaged data, a gap in the sound, or less sound than the file says.
     """
     total = round((info.audio_end - info.audio_start) * sample_rate)
-    length = SEGMENT * sample_rate if info.audio_tick * info.sample_rate < 1.001 else inf
-    for number in count(0 if length == inf else first // length):
-        done = 0 if length == inf else number * length
-        wanted = min(length, total - done)
-        for piece in _segment(path, info, sample_rate, number, wanted, last=done + wanted >= total):
-            useful = piece[max(0, first - done) :]
-            done += len(piece)
-            if len(useful):
-                yield useful
-        if done >= total:
-            return
+    length = SEGMENT * sample_rate if info.audio_tick * info.sample_rate < 1.001 else total
+    while first < total:
+        number, skip = divmod(first, length)
+        wanted = min(length, total - number * length) - skip
+        last = number * length + skip + wanted >= total
+        yield from _segment(path, info, sample_rate, number, skip, wanted, last)
+        first += wanted
 
 
 def read_sound(path: Path, sample_rate: int) -> np.ndarray:
@@ -57,24 +53,28 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
 
 
 def _segment(
-    path: Path, info: MediaInfo, sample_rate: int, number: int, length: int, last: bool
+    path: Path, info: MediaInfo, sample_rate: int, number: int, skip: int, length: int, last: bool
 ) -> Iterator[np.ndarray]:
-    """Exactly `length` samples: those of one segment. The last one goes on to the file's end, to see that it can."""
-    source_rate = info.sample_rate
-    begin = max(0, number * SEGMENT - RUN_UP) * source_rate
-    skip = RUN_UP * sample_rate if number else 0
-    # samples beyond what is wanted that the resampler must hear: more than its filter is long
-    end = begin + ceil((skip + length) * source_rate / sample_rate) + source_rate // 10
+    """Samples skip, skip + 1, ... of a segment, exactly `length`. The last segment is decoded to the file's end, to
+    see that it can be.
+
+    The resampler begins at a whole second, so that its phase is the same wherever one begins to read.
+    """
+    begin = number * SEGMENT  # s, as is what follows; 0 where a file has but one segment
+    heard_from = max(0, begin + skip // sample_rate - RUN_UP)
+    skip += (begin - heard_from) * sample_rate
+    position = heard_from * info.sample_rate
+    # more than is wanted must be heard: as much as the resampler's filter is long
+    end = position + ceil((skip + length) * info.sample_rate / sample_rate) + info.sample_rate // 10
     resampler = av.AudioResampler("fltp", "mono", sample_rate)
-    position = begin
-    for piece in _from(path, info, begin):
-        for resampled in resampler.resample(_frame(piece, position, source_rate)):
+    for block in _blocks(_from(path, info, max(0, begin - RUN_UP), position), info.sample_rate // 4):
+        for resampled in resampler.resample(_frame(block, position, info.sample_rate)):
             samples = resampled.to_ndarray()[0]
             useful = samples[skip : skip + length]
             skip, length = max(0, skip - len(samples)), length - len(useful)
             if len(useful):
                 yield useful
-        position += len(piece)
+        position += len(block)
         if (length <= 0 or position > end) and not last:
             break
     if length > 0:
@@ -83,24 +83,36 @@ def _segment(
         yield np.pad(samples, (0, length - len(samples)))  # headers round up, by less than SLACK
 
 
-def _from(path: Path, info: MediaInfo, begin: int) -> Iterator[np.ndarray]:
-    """Mono samples at the file's own rate, contiguous, the first of them number `begin`."""
+def _blocks(pieces: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same samples in fewer, longer pieces: a frame holds but some milliseconds."""
+    parts: list[np.ndarray] = []
+    for piece in pieces:
+        parts.append(piece)
+        if sum(map(len, parts)) >= size:
+            yield np.concatenate(parts)
+            parts = []
+    if parts:
+        yield np.concatenate(parts)
+
+
+def _from(path: Path, info: MediaInfo, decode_from: int, begin: int) -> Iterator[np.ndarray]:
+    """Mono samples at the file's own rate, contiguous, the first of them number `begin`; `decode_from` in s."""
+    rate = info.sample_rate
     position = None
-    for frame in _frames(path, info, info.audio_start + begin / info.sample_rate if begin else None):
-        samples = _mono(path, info, frame)
-        stamp = (frame.time - info.audio_start) * info.sample_rate
+    for frame in _frames(path, info, info.audio_start + decode_from if decode_from else None):
+        stamp = (frame.time - info.audio_start) * rate
         position = round(stamp) if position is None else position
-        step = stamp - position
-        if abs(step) > GAP * info.sample_rate:
-            gap = step / info.sample_rate
-            raise MediaError(f"{path}: its sound has a gap of {gap:.2f} s at {frame.time:.2f} s")
-        if abs(step) > JITTER * info.sample_rate:  # keep to the time stamps
-            samples = np.pad(samples, (max(0, round(step)), 0))[max(0, -round(step)) :]
-        useful = samples[max(0, begin - position) :]
-        position += len(samples)
-        if len(useful):
-            yield useful
-    end = info.audio_start + (position or 0) / info.sample_rate
+        step = round(stamp - position)
+        if abs(step) > GAP * rate:
+            raise MediaError(f"{path}: its sound has a gap of {step / rate:.2f} s at {frame.time:.2f} s")
+        step = step if abs(step) > JITTER * rate else 0  # keep to the time stamps, but not to their rounding
+        if position + step + frame.samples > begin:
+            samples = _mono(path, info, frame)
+            if step:
+                samples = np.pad(samples, (max(0, step), 0))[max(0, -step) :]
+            yield samples[max(0, begin - position) :]
+        position += step + frame.samples
+    end = info.audio_start + (position or 0) / rate
     if end < info.audio_end - SLACK:
         raise MediaError(f"{path}: is truncated: audio ends after {end:.2f} s of {info.audio_end:.2f} s")
 

@@ -93,7 +93,7 @@ def _with_facts(found: Found, files: dict[str, Any], reasons: dict[str, str]) ->
 def _load(path: Path) -> dict[str, Any]:
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-        version, class_names, files = known["version"], known["class_names"], known["files"]
+        version, class_names, files = known["version"], list(known["class_names"]), dict(known["files"])
     except FileNotFoundError:
         return {"class_names": [], "files": {}}
     except (OSError, ValueError, LookupError, TypeError) as error:
