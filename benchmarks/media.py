@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, RandomSampler
@@ -31,11 +30,11 @@ from rflav_lib.media import Clip
 from rflav_lib.provenance import provenance
 
 SIZE, FRAME_RATE, SAMPLE_RATE = 256, 25, 44100
-LONGER = 8  # how many times as long the file is whose reading may take no more memory
+LONGER = 4  # how many times as long the file is whose reading may take no more memory
 PIECE = 50  # frames read at once
 
 
-def make_file(path: Path, seconds: int) -> Path:
+def make_clip(seconds: int) -> Clip:
     """Waves that travel over a noisy ground, and a chord: neither still nor noise, like most video."""
     rng, k = np.random.default_rng(0), np.arange(seconds * FRAME_RATE)
     y, x = np.mgrid[:SIZE, :SIZE] / SIZE
@@ -46,27 +45,7 @@ def make_file(path: Path, seconds: int) -> Path:
         frames[number] = np.clip(128 + 70 * np.stack(waves, axis=-1) + np.roll(ground, number, 1), 0, 255)
     time_axis = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
     chord = sum(0.2 * np.sin(2 * np.pi * pitch * time_axis) for pitch in (220, 277, 330))
-    return Clip(frames, chord.astype(np.float32), FRAME_RATE, SAMPLE_RATE).save(path, crf=23)
-
-
-def repeat(source: Path, path: Path, times: int, seconds: int) -> Path:
-    """The same packets again and again: a long file without the long encoding."""
-    with av.open(str(path), "w") as target:
-        streams: dict[int, Any] = {}
-        for turn in range(times):
-            with av.open(str(source)) as container:
-                for packet in container.demux():
-                    if packet.dts is None:
-                        continue
-                    index = packet.stream_index
-                    if index not in streams:
-                        streams[index] = target.add_stream_from_template(packet.stream)
-                    shift = round(turn * seconds / packet.time_base)
-                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                    if packet.pts >= shift:  # the encoder's lead-in belongs to the beginning alone
-                        packet.stream = streams[index]
-                        target.mux(packet)
-    return path
+    return Clip(frames, chord.astype(np.float32), FRAME_RATE, SAMPLE_RATE)
 
 
 def read_through(path: Path, frame_rate: float) -> float:
@@ -112,8 +91,9 @@ def windows_a_second(root: Path, workers: int, count: int) -> float:
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     """All figures."""
     (folder / "train").mkdir()
-    short = make_file(folder / "train" / "short.mp4", options.seconds)
-    long = repeat(short, folder / "long.mp4", LONGER, options.seconds)
+    clip = make_clip(options.seconds)
+    short = clip.save(folder / "train" / "short.mp4", crf=23)
+    long = Clip.concatenate([clip] * LONGER).save(folder / "long.mp4", crf=23)
     frames = options.seconds * FRAME_RATE
     rate = partial(elsewhere, read_through, short)
     return {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import endless, fusions, generation, scales, scales_figure, training
+from benchmarks import endless, fusions, generation, media, scales, scales_figure, training
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.media import Clip
 from tests.tiny import tiny_pipeline
@@ -229,3 +229,12 @@ def test_scales_refuses_sets_without_all_classes(capsys):
     with pytest.raises(SystemExit):
         scales.parse(["classes", "--clips", "7"])
     assert "--clips must be a multiple of 5, at least 10, not 7" in capsys.readouterr().err
+
+
+def test_media_measures_speed_and_memory(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(media, "SIZE", 64)
+    monkeypatch.setattr(media, "elsewhere", lambda work, *rest, processes=1: [work(*rest)] * processes)
+    media.main(["--seconds", "2", "--windows", "4", "--out", str(tmp_path / "media.json")])
+    figures = json.loads((tmp_path / "media.json").read_text())["figures"]
+    assert len(figures) == 8 and all(figure > 0 for figure in figures.values())
+    assert all(name in capsys.readouterr().out for name in list(figures)[:1])
