@@ -10,6 +10,7 @@ flipped inside compressed data can spell other valid data, which nobody can tell
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -158,7 +159,8 @@ class Reader:
     def close(self) -> None:
         """End the child."""
         if self.process is not None:
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it may be dead, with a request on its way
+                self.process.stdin.close()
             self.process.stdout.close()
             self.process.wait()
             self.process = None
