@@ -63,11 +63,17 @@ def test_it_is_the_released_guidance_with_the_slips_mended(which, appended):
     assert moved > 100 * TOLERANCE, "the recorded guidance is far from nothing"
 
 
-def test_without_guidance_it_is_the_released_code_up_to_its_tail(appended):
-    golden = vectors("sampler_v2a")
-    appended(golden, APPENDED["v2a"])
-    made = run("v2a", golden["clip"], golden["init"], 0, golden["draw_00"])
-    assert_within(made[:BEFORE_THE_TAIL], golden["emitted_scale0"][:BEFORE_THE_TAIL], TOLERANCE)
+# the released a2v mixes with new noise once it rolls, so without guidance its first frame alone is ours
+SAME_WITHOUT_GUIDANCE = {"a2v": 1, "v2a": BEFORE_THE_TAIL}
+
+
+@pytest.mark.parametrize("which", ["a2v", "v2a"])
+def test_without_guidance_it_is_the_released_code_where_that_is_right(which, appended):
+    golden, same = vectors(f"sampler_{which}"), SAME_WITHOUT_GUIDANCE[which]
+    appended(golden, APPENDED[which])
+    made = run(which, golden["clip"], golden["init"], 0, golden["draw_00"])
+    assert_within(made[:same], golden["emitted_scale0"][:same], TOLERANCE)
+    assert (made[same] - golden["emitted_scale0"][same]).abs().max() > 10 * TOLERANCE, "and no further"
 
 
 @pytest.mark.parametrize("which", ["a2v", "v2a"])
