@@ -54,14 +54,15 @@ def frechet_mmd(first: Tensor, second: Tensor) -> float:
     """
     _check_width(first, second)
     (mean_x, cov_x), (mean_y, cov_y) = moments(first, "first"), moments(second, "second")
-    root = _root_mmd(cov_x)
-    overlap = _root_mmd(root @ cov_y @ root).trace()
+    eigenvalues, vectors = torch.linalg.eigh(cov_x)
+    root = (vectors * _root_mmd(eigenvalues)) @ vectors.T
+    overlap = _root_mmd(torch.linalg.eigvalsh(root @ cov_y @ root)).sum()
     return ((mean_x - mean_y).square().sum() + cov_x.trace() + cov_y.trace() - 2 * overlap).item()
 
 
-def _root_mmd(matrix: Tensor) -> Tensor:
-    u, s, vh = torch.linalg.svd(matrix)
-    return (u * torch.where(s < MMD_EPSILON, s, s.sqrt())) @ vh
+def _root_mmd(eigenvalues: Tensor) -> Tensor:
+    """MM-Diffusion roots singular values; those of a covariance are its eigenvalues, of either sign if tiny."""
+    return torch.where(eigenvalues < MMD_EPSILON, eigenvalues, eigenvalues.clamp(min=0).sqrt())
 
 
 def kernel_distance(first: Tensor, second: Tensor) -> float:
