@@ -22,7 +22,8 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-
 REQUIREMENTS = [
     Requirement(text) for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
 ]
-OPTIONAL = [Requirement(text) for text in PROJECT["optional-dependencies"]["browser"]]
+EXTRAS = PROJECT["optional-dependencies"]
+OPTIONAL = [Requirement(text) for text in [*EXTRAS["browser"], *EXTRAS["yamnet"]]]
 
 
 def pins(text: str) -> dict[str, str]:
@@ -109,7 +110,7 @@ def imported_names(source: str) -> set[str]:
 
 
 def test_every_third_party_import_of_the_library_is_a_named_dependency():
-    named = {canonicalize_name(requirement.name) for requirement in REQUIREMENTS}
+    named = {canonicalize_name(requirement.name) for requirement in [*REQUIREMENTS, *OPTIONAL]}
     named |= {
         "cycler",
         "ipython",

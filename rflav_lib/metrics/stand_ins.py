@@ -80,7 +80,7 @@ class MobileNetStandIn(FeatureNetwork):
 class YamnetStandIn(FeatureNetwork):
     """For AudioCLIP: the 1024 numbers before YAMNet's classes, averaged over patches of 0.975 s.
 
-    Runs in `ai-edge-litert`, which is not among this package's dependencies. Make one with `YamnetStandIn.load`.
+    Runs in `ai-edge-litert`, an optional dependency (`.[yamnet]`). Make one with `YamnetStandIn.load`.
     """
 
     name = "stand-in YAMNet"
@@ -117,7 +117,9 @@ class YamnetStandIn(FeatureNetwork):
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError:
-            raise ImportError("YAMNet needs ai-edge-litert: pip install ai-edge-litert") from None
+            raise ImportError(
+                'YAMNet needs ai-edge-litert: pip install -c constraints.txt -e ".[yamnet]"'
+            ) from None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # keeping the inner tensors is what we want it for
             interpreter = Interpreter(str(file), num_threads=1, experimental_preserve_all_tensors=True)
