@@ -67,7 +67,7 @@ def _from(path: Path, info: MediaInfo, instant: float) -> Iterator[tuple[Any, An
             stream = best_stream(container, "video")
             if not (from_start or seek(container, stream, target)):
                 continue
-            frames = decoded(path, container, stream, from_key=not from_start)
+            frames = decoded(path, container, stream, after_seek=not from_start)
             first = next(frames, None)
             if not from_start and (first is None or first.time > instant + SAME):
                 continue

@@ -134,7 +134,7 @@ def _picture_facts(path: Path, stream: Any, first: Any) -> dict[str, Any]:
         "height": height,
         "rotation": rotation,
         "mirrored": mirrored,
-        "frame_rate": float(stream.average_rate or stream.guessed_rate or 0),
+        "frame_rate": max(0.0, float(stream.average_rate or 0)) or float(stream.guessed_rate or 0),
     }
 
 
@@ -179,7 +179,7 @@ def _packet_end(packet: Any) -> float:
     if packet.duration:
         return float((packet.pts + packet.duration) * packet.time_base)
     rate = packet.stream.average_rate if packet.stream.type == "video" else None
-    return float(packet.pts * packet.time_base) + (1 / float(rate) if rate else 0.0)
+    return float(packet.pts * packet.time_base) + (1 / float(rate) if rate and rate > 0 else 0.0)
 
 
 def _is(container: Any, formats: set[str]) -> bool:

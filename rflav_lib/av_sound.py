@@ -124,7 +124,7 @@ def _frames(path: Path, info: MediaInfo, instant: float | None) -> Iterator[Any]
             stream = best_stream(container, "audio")
             if target is not None and not seek(container, stream, target):
                 continue
-            frames = decoded(path, container, stream)
+            frames = decoded(path, container, stream, after_seek=target is not None)
             first = next(frames, None)
             if target is not None and (first is None or first.time > instant):
                 continue

@@ -82,6 +82,10 @@ def _is_text(path: Path) -> bool:
 
 def seek(container: Any, stream: Any, seconds: float) -> bool:
     """Go to the key frame at or before an instant on the file's clock; False where a file does not allow that."""
+    if (
+        container.format.name == "mpeg"
+    ):  # program streams date only some of their frames: the rest are counted
+        return False
     try:
         container.seek(int(Fraction(seconds) / stream.time_base), stream=stream)
     except av.FFmpegError:
@@ -89,36 +93,45 @@ def seek(container: Any, stream: Any, seconds: float) -> bool:
     return True
 
 
-def decoded(path: Path, container: Any, stream: Any, from_key: bool = False) -> Iterator[Any]:
+def decoded(path: Path, container: Any, stream: Any, after_seek: bool = False) -> Iterator[Any]:
     """The stream's frames in order of time, from where the container stands, each of them whole.
 
-    With `from_key` they begin at the next key frame: what comes before it, or is shown before it, may lean on
-    pictures that were not read.
+    `after_seek`: what comes before the first frame may be the rest of something whose beginning was not read, and
+    pictures begin at the next key frame.
 
     Raises:
         MediaError: damaged packets or frames, a frame without a time stamp, a picture that got lost.
     """
     kind, awaited, first = stream.type, set(), None
+    from_key = after_seek and kind == "video"
     for packet in _packets_from_key(container, stream) if from_key else container.demux(stream):
-        if packet.is_corrupt:
+        forgiven = after_seek and first is None
+        if packet.is_corrupt and not forgiven:
             raise MediaError(f"{path}: is damaged: a {kind} packet is cut short or fails its checksum")
         if kind == "video" and packet.pts is not None and _shown(packet):
             awaited.add(packet.pts)
-        for frame in packet.decode():
-            if frame.is_corrupt:
-                raise MediaError(f"{path}: is damaged: the {kind} at {frame.time:.2f} s cannot be decoded")
+        for frame in _frames_of(packet, forgiven):
             if frame.pts is None:
                 raise MediaError(f"{path}: a {kind} frame has no time stamp; convert the file first")
+            if frame.is_corrupt:
+                raise MediaError(f"{path}: is damaged: the {kind} at {frame.time:.2f} s cannot be decoded")
             first = frame.pts if first is None else first
             awaited.discard(frame.pts)
-            lost = [pts for pts in awaited if first <= pts < frame.pts]
-            if lost:
-                raise MediaError(
-                    f"{path}: is damaged: no picture at {float(min(lost) * stream.time_base):.2f} s"
-                )
+            lost = min((pts for pts in awaited if first <= pts < frame.pts), default=None)
+            if lost is not None:
+                raise MediaError(f"{path}: is damaged: no picture at {float(lost * stream.time_base):.2f} s")
             yield frame
     if first is not None and any(pts >= first for pts in awaited):
         raise MediaError(f"{path}: is damaged: its last {len(awaited)} pictures cannot be decoded")
+
+
+def _frames_of(packet: Any, forgiven: bool) -> list[Any]:
+    try:
+        return packet.decode()
+    except av.FFmpegError:
+        if forgiven:
+            return []
+        raise
 
 
 def _packets_from_key(container: Any, stream: Any) -> Iterator[Any]:

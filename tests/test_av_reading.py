@@ -214,7 +214,8 @@ def long(tmp_path_factory):
     folder = tmp_path_factory.mktemp("long")
     return {
         suffix: write_media(
-            folder / f"long.{suffix}", regular(25, 26), 26.0, noise, rate=44100, options={"g": "100"},
+            folder / f"long.{suffix}", regular(25, 26), 26.0, noise, rate=44100,
+            options={"g": "100", "x264-params": f"open-gop={int(suffix == 'ts')}"},
             picture=lambda number, width, height: numbered(number % 256, width, height),
         )
         for suffix in ("mp4", "mkv", "ts")
