@@ -12,7 +12,7 @@ import requests
 from bs4 import BeautifulSoup
 
 from data_scripts.fetch_many import fetch_all
-from data_scripts.published import FetchError, Remote
+from data_scripts.published import FetchError, Remote, in_short
 
 FOLDER_PAGE = "https://drive.google.com/embeddedfolderview?id={}"
 FILE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
@@ -37,7 +37,9 @@ def list_folder(folder_id: str, timeout: float = 30.0) -> list[DriveFile]:
     try:
         files = _list(folder_id, PurePosixPath(), timeout, 0)
     except requests.RequestException as error:
-        raise FetchError(f"Google Drive does not answer ({error}); {_by_hand(folder_id)}") from error
+        raise FetchError(
+            f"Google Drive does not answer ({in_short(error)}); {_by_hand(folder_id)}"
+        ) from error
     if not files:
         raise FetchError(f"Google Drive shows no files in this folder; {_by_hand(folder_id)}")
     return files

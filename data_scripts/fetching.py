@@ -10,7 +10,16 @@ from pathlib import Path
 import requests
 from huggingface_hub.utils import WeakFileLock
 
-from data_scripts.published import FetchError, Locked, LockFile, Remote, Unreachable, sha256_of, verify
+from data_scripts.published import (
+    FetchError,
+    Locked,
+    LockFile,
+    Remote,
+    Unreachable,
+    in_short,
+    sha256_of,
+    verify,
+)
 
 BLOCK = 1 << 16  # bytes; what an interrupted download may lose
 RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -94,7 +103,7 @@ def _fetch(
             best = max(best, after)
             if failures >= attempts:
                 raise Unreachable(
-                    f"{remote.url}: gave up after {attempts} tries without progress: {error}; "
+                    f"{remote.url}: gave up after {attempts} tries without progress: {in_short(error)}; "
                     f"run the same command again to go on from {after} bytes"
                 ) from error
             pause = getattr(error, "retry_after", None)

@@ -66,6 +66,13 @@ class LockFile:
                 draft.write_text(text + "\n", "utf-8")
 
 
+def in_short(error: Exception) -> str:
+    """What went wrong on the way to a server, without the names of the classes it passed through."""
+    cause = error.args[0] if error.args else error
+    text = str(getattr(cause, "reason", None) or cause)
+    return text.partition("): ")[2] or text if text.startswith("HTTP") else text
+
+
 def verify(path: Path, remote: Remote, locked: Locked | None, advice: str) -> None:
     """Compare a file with what is published about it and what its first download was.
 

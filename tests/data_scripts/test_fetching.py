@@ -71,6 +71,12 @@ def test_a_dead_link_fails_at_once(server, tmp_path):
     assert len(server.seen) == 1
 
 
+def test_no_such_server_is_said_in_short(tmp_path):
+    with pytest.raises(FetchError, match="gave up after 1 tries") as caught:
+        fetch(Remote("x", "http://127.0.0.1:9/x"), tmp_path, attempts=1)
+    assert "Pool" not in str(caught.value) and "http://127.0.0.1:9/x" in str(caught.value)
+
+
 def test_gives_up_on_a_server_that_keeps_failing(server, tmp_path):
     server.plan = [(500, {})] * 9
     with pytest.raises(FetchError, match="gave up after 3 tries"):
