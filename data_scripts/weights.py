@@ -27,11 +27,12 @@ from data_scripts.fetch_many import fetch_all
 from data_scripts.fetching import fetch
 from data_scripts.published import FetchError, Remote
 from rflav_lib.files import whole
+from rflav_lib.metrics.weights import AUDIOCLIP, I3D
 from rflav_lib.released import FILES, IMAGE_VAE
 
 PICKLES = {".pt", ".pth", ".bin", ".ckpt"}
-AUDIOCLIP = "https://github.com/AndreyGuzhov/AudioCLIP/releases/download/v0.1/"
-I3D = "https://github.com/songweige/TATS/raw/main/tats/fvd/i3d_pretrained_400.pt"
+AUDIOCLIP_URL = "https://github.com/AndreyGuzhov/AudioCLIP/releases/download/v0.1/AudioCLIP-Full-Training.pt"
+I3D_URL = "https://github.com/songweige/TATS/raw/main/tats/fvd/i3d_pretrained_400.pt"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ CATALOGUE = {
         "FVD and KVD: Inception-v1 I3D, 400 logits of Kinetics", 51, "see github.com/songweige/TATS",
         (
             Remote(
-                "i3d/i3d_pretrained_400.pt", I3D, git_blob="a867b87ac3a9097d200598b1d48a1b890d8ec744",
+                I3D.name, I3D_URL, git_blob=I3D.git_blob,
             ),
         ),
     ),
@@ -61,8 +62,7 @@ CATALOGUE = {
         "FAD: AudioCLIP, all of it", 537, "see github.com/AndreyGuzhov/AudioCLIP",
         (
             Remote(
-                "audioclip/AudioCLIP-Full-Training.pt", AUDIOCLIP + "AudioCLIP-Full-Training.pt", 537_302_068,
-                "2441d35b353352c8b1bbfb8f7c687f46314c3d2909e940eaf763b8c17f632c44",
+                AUDIOCLIP.name, AUDIOCLIP_URL, AUDIOCLIP.size, AUDIOCLIP.sha256,
             ),
         ),
     ),
