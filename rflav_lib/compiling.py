@@ -1,18 +1,33 @@
 """`torch.compile` for a network whose weights and shapes stay as they are."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch._inductor import config as inductor_config
 
 
-def compile_for_good(network: nn.Module) -> nn.Module:
-    """The network compiled as one graph for each shape, at its first call; to be called without gradients.
+class CompiledNetwork:
+    """A network compiled as one graph for each shape of its inputs, at the first call with it; without gradients.
 
     On a CPU its weights become constants, laid out for the kernels. On a GPU it is recorded as CUDA graphs; that has
     not been run yet, for want of a GPU.
     """
-    on_cpu = next(network.parameters()).device.type == "cpu"
-    options = {"freezing": True} if on_cpu else {"triton.cudagraphs": True}
-    return torch.compile(network, dynamic=False, fullgraph=True, options=options)
+
+    def __init__(self, network: nn.Module) -> None:
+        self._on_cpu = next(network.parameters()).device.type == "cpu"
+        options = None if self._on_cpu else {"triton.cudagraphs": True}
+        self._network = torch.compile(network, dynamic=False, fullgraph=True, options=options)
+        self._known: set[tuple[torch.Size, ...]] = set()
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What the network makes of the inputs."""
+        shapes = tuple(tensor.shape for tensor in inputs)
+        if shapes in self._known:
+            return self._network(*inputs)
+        # not among the options above: whether weights are constants is asked while tracing, before options count
+        with inductor_config.patch(freezing=self._on_cpu):
+            result = self._network(*inputs)
+        self._known.add(shapes)
+        return result
 
 
 def check_compiler(device: torch.device) -> None:

@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from rflav_lib.attention import Modulation
-from rflav_lib.compiling import check_compiler, compile_for_good
+from rflav_lib.compiling import CompiledNetwork, check_compiler
 from rflav_lib.fast_layers import FastAttention, FastLinear, modulated
 from rflav_lib.fusion import ConditionedAverageFusion, JointAttentionFusion, frame_causal_mask
 from rflav_lib.transformer import RFLAVBlock, RFLAVTransformer
@@ -60,7 +60,7 @@ class FastTransformer:
         self.model = model
         self.dtype = dtype or model.dtype
         self.network = FastNetwork(model, self.dtype)
-        self._compiled = compile_for_good(FastNetwork(model, self.dtype, packed=False)) if compiled else None
+        self._compiled = CompiledNetwork(FastNetwork(model, self.dtype, packed=False)) if compiled else None
         self._kept: OrderedDict[tuple, Known] = OrderedDict()
 
     @torch.no_grad()

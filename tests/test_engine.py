@@ -5,10 +5,11 @@ import itertools
 import pytest
 import torch
 from torch._inductor import exc
+from torch.profiler import ProfilerActivity, profile
 
 from rflav_lib.compiling import check_compiler
 from rflav_lib.engine import FastSampler
-from rflav_lib.fast_layers import FastLinear
+from rflav_lib.fast_layers import FastLinear, can_pack
 from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.sampler import RollingSampler
@@ -159,18 +160,23 @@ def test_a_packed_layer_is_the_layer(gelu, dtype, tolerance):
 
 
 @pytest.mark.slow
-def test_compiled_it_has_the_same_numbers():
+def test_compiled_it_has_the_same_numbers(monkeypatch):
     try:
         check_compiler(torch.device("cpu"))
     except RuntimeError as error:
         pytest.skip(str(error))
     plain, fast = both(reference_model(), compiled=True)
-    eager, compiled = fast.network.network, fast.network._compiled
-    widths = {"eager": [], "compiled": []}
-    for name, module in (("eager", eager), ("compiled", compiled)):
-        module.register_forward_pre_hook(lambda _, inputs, n=name: widths[n].append(inputs[0].shape[1]))
+    widths: dict[str, list[int]] = {"network": [], "_compiled": []}
+    for name, seen in widths.items():
+        run = getattr(fast.network, name)
+        wrapped = lambda video, *rest, run=run, seen=seen: seen.append(video.shape[1]) or run(video, *rest)  # noqa: E731
+        monkeypatch.setattr(fast.network, name, wrapped)
     assert_same_stream((plain, fast))
-    assert max(widths["eager"]) == WINDOW - 1 and set(widths["compiled"]) == {WINDOW}
+    assert max(widths["network"]) == WINDOW - 1 and set(widths["_compiled"]) == {WINDOW}
+    with profile(activities=[ProfilerActivity.CPU]) as trace:
+        fast.preroll(*window_inputs(2, WINDOW)[:2])
+    products = {event.key for event in trace.key_averages() if "linear" in event.key and "mkl" in event.key}
+    assert products or not can_pack(torch.float32, torch.device("cpu")), "the compiler has packed the weights"
 
 
 def test_no_compiler_is_said_at_once(monkeypatch):
