@@ -1,0 +1,303 @@
+"""The user study without its page: which pairs, in which order and on which side, the answers' file, the result.
+
+The paper's Table 4 asks which of two videos is better, in quality and in how sound and picture align, 10 pairs a form.
+"""
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from scipy.stats import binomtest
+
+QUESTIONS: dict[str, str] = {
+    "quality": "Which video has the better overall quality?",
+    "alignment": "In which video do sound and picture fit together better?",
+}
+SIDES = ("left", "right")
+FIELDS = ("time", "study", "rater", "trial", "pair", "left", "right", *QUESTIONS, "plays_left", "plays_right")
+VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi")
+MINIMUM = 93  # answers from which on a 95 % interval is narrower than +-10 points, whatever the share
+MINIMUM_RATERS = 5
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two videos to be compared, one of each kind. name says which, for the file of answers."""
+
+    name: str
+    files: tuple[Path, Path]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A pair as one rater sees it. left, right: the index (0 or 1) of the kind that is shown there."""
+
+    number: int
+    pair: Pair
+    left: int
+
+    @property
+    def right(self) -> int:
+        """The other one."""
+        return 1 - self.left
+
+
+@dataclass(frozen=True)
+class Study:
+    """Pairs of videos of two kinds.
+
+    Attributes:
+        names: of the two kinds, such as ("ours", "theirs"); raters do not see them.
+        pairs: what is compared.
+        seed: of orders and sides.
+    """
+
+    names: tuple[str, str]
+    pairs: tuple[Pair, ...]
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """A short name that changes with anything that is compared, so that two studies are never added up."""
+        content = "\n".join([*self.names, str(self.seed), *(pair.name for pair in self.pairs)])
+        return hashlib.sha256(content.encode()).hexdigest()[:10]
+
+    def trials(self, rater: str) -> list[Trial]:
+        """The rater's own order, each kind as often on the left as on the right (give or take one)."""
+        digest = hashlib.sha256(f"{self.seed}\n{rater}".encode()).digest()
+        rng = np.random.default_rng(list(digest))
+        sides = rng.permutation(np.arange(len(self.pairs)) % 2)
+        if len(self.pairs) % 2 and rng.integers(2):
+            sides = 1 - sides
+        order = rng.permutation(len(self.pairs))
+        return [
+            Trial(number, self.pairs[index], int(side))
+            for number, (index, side) in enumerate(zip(order, sides, strict=True), start=1)
+        ]
+
+
+def make_study(
+    first: str | Path,
+    second: str | Path,
+    pairs: int = 10,
+    seed: int = 0,
+    names: tuple[str, str] | None = None,
+) -> Study:
+    """Pairs from any two folders of videos.
+
+    Files of the same name in both belong together. Where no name is in both, files are paired at random.
+
+    Args:
+        first: folder of one kind.
+        second: folder of the other.
+        pairs: how many; the paper asks 10 a form. No file is used twice.
+        seed: of the draw, of orders and sides.
+        names: of the two kinds; the folders' names, unless told.
+
+    Raises:
+        FileNotFoundError: no such folder. ValueError: too few videos, or equal names.
+    """
+    folders = Path(first), Path(second)
+    names = names or (folders[0].name, folders[1].name)
+    if len(set(names)) < 2 or not all(names):
+        raise ValueError(f"the two kinds need different names, got {names}: pass names=(..., ...)")
+    found = [_videos(folder) for folder in folders]
+    rng = np.random.default_rng(seed)
+    shared = sorted(found[0].keys() & found[1].keys())
+    if shared:
+        drawn = [(name, name) for name in rng.permutation(shared).tolist()]
+    else:
+        drawn = list(zip(*(rng.permutation(sorted(each)).tolist() for each in found), strict=False))
+    if pairs < 1 or len(drawn) < pairs:
+        kind = "of the same name in both folders" if shared else "in the smaller folder"
+        raise ValueError(
+            f"{pairs} pairs were asked for, but there are {len(drawn)} videos {kind} ({folders[0]}, {folders[1]})"
+        )
+    made = [Pair(a if a == b else f"{a} | {b}", (found[0][a], found[1][b])) for a, b in sorted(drawn[:pairs])]
+    return Study(names, tuple(made), seed)
+
+
+def _videos(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEOS}
+
+
+class Answers:
+    """A CSV file of answers. Any number of pages and processes may append to it at the same time.
+
+    A line is written in one piece under a lock, and is on the disk before the page goes on.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock = FileLock(self.path.with_name(f"{self.path.name}.lock"))
+
+    def append(
+        self, study: Study, trial: Trial, rater: str, chosen: dict[str, str], plays: tuple[int, int] = (0, 0)
+    ) -> bool:
+        """Store one answer. False, and nothing is stored, if this rater has answered this pair before.
+
+        Args:
+            study: what is asked.
+            trial: the pair, and its sides.
+            rater: who answers.
+            chosen: question -> "left" or "right".
+            plays: how often each side was played.
+
+        Raises:
+            ValueError: an answer that is none, no rater, or a file that holds something else.
+        """
+        if not rater.strip():
+            raise ValueError("an answer needs the rater's name, or any word that stands for it")
+        if set(chosen) != set(QUESTIONS) or not set(chosen.values()) <= set(SIDES):
+            raise ValueError(f"an answer is left or right to each of {', '.join(QUESTIONS)}, got {chosen}")
+        row = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"), "study": study.key, "rater": rater,
+            "trial": trial.number, "pair": trial.pair.name,
+            "left": study.names[trial.left], "right": study.names[trial.right],
+            **chosen, "plays_left": plays[0], "plays_right": plays[1],
+        }  # fmt: skip
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            rows, _ = self._read()
+            if any((r["study"], r["rater"], r["pair"]) == (study.key, rater, trial.pair.name) for r in rows):
+                return False
+            self._write(row)
+        return True
+
+    def answered(self, study: Study, rater: str) -> set[str]:
+        """Names of the pairs that the rater has answered."""
+        return {row["pair"] for row in self.rows()[0] if (row["study"], row["rater"]) == (study.key, rater)}
+
+    def rows(self) -> tuple[list[dict[str, str]], list[int]]:
+        """All answers, and the numbers of the lines that are broken (cut off when a machine went down).
+
+        Raises:
+            ValueError: the file holds something else.
+        """
+        if not self.path.exists():
+            return [], []
+        with self._lock:
+            return self._read()
+
+    def _read(self) -> tuple[list[dict[str, str]], list[int]]:
+        if not self.path.exists() or not self.path.stat().st_size:
+            return [], []
+        rows, broken = [], []
+        with self.path.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file)
+            header = next(reader)
+            if tuple(header) != FIELDS:
+                raise ValueError(
+                    f"{self.path}: not a file of answers of this version; its first line is {header}"
+                )
+            for values in reader:
+                row = dict(zip(FIELDS, values, strict=False))
+                good = len(values) == len(FIELDS) and all(row[question] in SIDES for question in QUESTIONS)
+                rows.append(row) if good else broken.append(reader.line_num)
+        return rows, broken
+
+    def _write(self, row: dict[str, object]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            size = os.fstat(file).st_size
+            if not size:
+                writer.writeheader()
+            elif os.pread(file, 1, size - 1) != b"\n":
+                text.write("\n")  # the line before was cut off; it stays, broken, and this one is whole
+            writer.writerow(row)
+            os.write(file, text.getvalue().encode())
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often the first kind was preferred: wins of n, with the 95 % Wilson interval and the exact binomial p."""
+
+    question: str
+    wins: int
+    n: int
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the raters said, and what stands against believing it."""
+
+    names: tuple[str, str]
+    raters: int
+    shares: tuple[Share, ...]
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"| {self.names[0]} preferred to {self.names[1]} | share (95 % interval) | of | p (against 1 in 2) |",
+            "|---|---|---|---|",
+        ]
+        for each in self.shares:
+            share = f"{100 * each.value:.0f} % ({100 * each.low:.0f}-{100 * each.high:.0f})"
+            lines.append(f"| {each.question} | {share} | {each.n} | {each.p:.2g} |")
+        return "\n".join(
+            [*lines, "", f"{self.raters} raters.", *(f"Warning: {text}." for text in self.warnings)]
+        )
+
+    __repr__ = __str__
+
+
+def evaluate(answers: Answers, study: Study) -> Result:
+    """Shares of the first kind, with intervals and warnings.
+
+    Intervals take answers as independent. Answers of one rater are not quite, nor those to one pair: with few of
+    either, the truth is less certain than they say.
+
+    Raises:
+        ValueError: no answers to this study.
+    """
+    every, broken = answers.rows()
+    rows = [row for row in every if row["study"] == study.key]
+    if not rows:
+        others = len({row["study"] for row in every})
+        raise ValueError(
+            f"{answers.path}: no answers to this study" + (f", but to {others} others" if others else "")
+        )
+    raters = len({row["rater"] for row in rows})
+    shares = [_share(q, sum(row[row[q]] == study.names[0] for row in rows), len(rows)) for q in QUESTIONS]
+    return Result(study.names, raters, tuple(shares), tuple(_warnings(rows, raters, broken)))
+
+
+def _share(question: str, wins: int, n: int) -> Share:
+    test = binomtest(wins, n, 0.5)
+    interval = test.proportion_ci(0.95, method="wilson")
+    return Share(question, wins, n, wins / n, float(interval.low), float(interval.high), float(test.pvalue))
+
+
+def _warnings(rows: Sequence[dict[str, str]], raters: int, broken: Sequence[int]) -> list[str]:
+    found = []
+    if len(rows) < MINIMUM:
+        found.append(f"{len(rows)} answers; {MINIMUM} are needed for an interval of +-10 points")
+    if raters < MINIMUM_RATERS:
+        found.append(f"{raters} raters; their taste may decide, {MINIMUM_RATERS} are the least to ask")
+    for question in QUESTIONS:
+        left = sum(row[question] == "left" for row in rows)
+        if binomtest(left, len(rows), 0.5).pvalue < 0.01:
+            found.append(
+                f"{question}: the left side was chosen {left} of {len(rows)} times, whatever it showed"
+            )
+    if broken:
+        found.append(f"lines {', '.join(map(str, broken))} of the file are broken and were left out")
+    return found
