@@ -51,6 +51,7 @@ function render({ model, el }) {
   const complete = () => seen() && !waiting && names.every((name) => chosen[name]);
 
   function play(side) {
+    if (waiting) return; // what is on the screen is the last pair
     videos[1 - side].pause(); // two sounds at once tell nothing
     videos[side].currentTime = 0;
     videos[side].play().catch(() => {}); // interrupted by the next one
@@ -96,14 +97,17 @@ function render({ model, el }) {
       video.src = URL.createObjectURL(new Blob([buffers[side]], { type: "video/mp4" }));
     });
     [number, chosen, plays, active, waiting] = [content.number, {}, [0, 0], 0, false];
+    root.dataset.pair = number;
     refresh();
     root.focus({ preventScroll: true }); // so that keys work at once
   }
 
   function changed() {
-    waiting = false; // also after an error
+    const { phase, number: now } = model.get("state");
+    if (now !== number) [chosen, plays] = [{}, [0, 0]]; // the next pair's videos are on their way
+    else waiting = false; // the answer was refused
     refresh();
-    if (model.get("state").phase === "done") videos.forEach((video) => video.pause());
+    if (phase === "done") videos.forEach((video) => video.pause());
   }
 
   videos.forEach((video, side) => {
