@@ -93,7 +93,11 @@ class TrainConfig(YamlConfig):
             ("weighting", self.weighting in ("logit_normal", "uniform"), "logit_normal or uniform"),
             ("precision", self.precision in ("no", "bf16"), "no or bf16"),
             ("tracker", self.tracker in ("tensorboard", "none"), "tensorboard or none"),
-            ("clip_frames", self.clip_frames >= self.window, f"at least the window, {self.window}"),
+            (
+                "clip_frames",
+                bool(self.latents) or self.clip_frames >= self.window,
+                f"at least the window, {self.window}",
+            ),
             ("hidden_size", self.hidden_size % self.num_heads == 0, f"a multiple of {self.num_heads} heads"),
             ("class_dropout", 0 <= self.class_dropout < 1, "in [0, 1)"),
             ("preroll_probability", 0 <= self.preroll_probability <= 1, "in [0, 1]"),

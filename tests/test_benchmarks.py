@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks import endless, fusions, generation, media, scales, scales_figure, training
+from benchmarks import latents as latents_benchmark
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.media import Clip
 from tests.tiny import tiny_pipeline
@@ -239,3 +240,22 @@ def test_media_measures_speed_and_memory(tmp_path, monkeypatch, capsys):
     assert len(figures) == 8 and all(figure > 0 for figure in figures.values())
     printed = capsys.readouterr().out
     assert all(name in printed for name in figures)
+
+
+def test_the_cache_is_measured_against_the_clips_it_was_made_from(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(latents_benchmark, "TOY_CLIPS", 2)
+    monkeypatch.setattr(latents_benchmark, "TOY_FRAMES", 10)
+    threads = str(torch.get_num_threads())
+    out = tmp_path / "latents.json"
+    latents_benchmark.main(["--steps", "1", "--batch", "1", "--threads", threads, "--out", str(out)])
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert report["frames"] == 20 and set(report["steps"]) == {"from clips", "from the cache"}
+    assert all(0 < row["data (s)"] < row["step (s)"] for row in report["steps"].values())
+    assert "times as fast" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("option", "value"), [("--batch", "0"), ("--steps", "-1"), ("--size", "0")])
+def test_the_latents_benchmark_refuses_counts_below_one(option, value, capsys):
+    with pytest.raises(SystemExit):
+        latents_benchmark.main([option, value])
+    assert "must be at least 1" in capsys.readouterr().err
