@@ -4,8 +4,10 @@ from dataclasses import asdict, fields
 
 import pytest
 import yaml
+from accelerate.commands.config.config_args import load_config_from_file
 
 from rflav_lib import ROOT
+from rflav_lib.released import AUDIO_SCALES
 from rflav_lib.train_config import TrainConfig
 
 
@@ -15,6 +17,38 @@ def test_shipped_configs_are_complete(path):
     stored = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert set(stored) == {field.name for field in fields(TrainConfig)}
     assert asdict(TrainConfig.from_yaml(path)) == stored
+
+
+@pytest.mark.parametrize(("data", "classes"), [("landscape", 9), ("aist", 0)])
+@pytest.mark.parametrize(("pixels", "latents"), [(64, 8), (256, 32)])
+def test_configs_of_the_paper_have_its_sizes(data, classes, pixels, latents):
+    config = TrainConfig.from_yaml(ROOT / f"configs/{data}-{pixels}.yaml")
+    assert (config.latent_size, config.classes) == (latents, classes)
+    assert config.audio_scale == AUDIO_SCALES[classes]
+    released = {
+        "hidden_size": 768,
+        "depth": 12,
+        "num_heads": 12,
+        "patch_size": 1,
+        "window": 10,
+        "n_mels": 256,
+    }
+    assert {key: getattr(config, key) for key in released} == released
+    assert (config.preroll_probability, config.weighting, config.fusion) == (
+        0.2,
+        "logit_normal",
+        "conditioned_average",
+    )
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs/accelerate").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_accelerate_reads_its_configs(path):
+    config = load_config_from_file(str(path))
+    assert config.num_processes == 8 * config.num_machines
+    assert config.mixed_precision == "no", "the run's own config decides"
+    assert (config.distributed_type == "FSDP") == path.stem.startswith("fsdp") == bool(config.fsdp_config)
 
 
 def test_changes_override_the_file():
