@@ -234,8 +234,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run_to_the_end(config: TrainConfig, accelerator: Accelerator) -> None:
-    """Train without a notebook: one line of progress, told by the main process."""
+def run_to_the_end(config: TrainConfig, accelerator: Accelerator | None = None) -> None:
+    """Train without looking: one line of progress, told by the main process. What launchers start."""
+    accelerator = accelerator or make_accelerator(config)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters send it before they kill
     main_process = accelerator.is_main_process
     with tqdm(
