@@ -105,7 +105,7 @@ def complaints(path: Path) -> list[str]:
     found = []
     for kind in ("video", "audio"):
         try:
-            with av.open(str(path)) as container:
+            with av.open(str(path), metadata_errors="replace") as container:
                 stream = container.streams.best(kind)
                 stream.codec_context.thread_count = 1
                 stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
