@@ -226,7 +226,16 @@ def long(tmp_path_factory):
 def test_a_window_is_a_slice_of_the_whole(long, suffix):
     whole = Clip.read(long[suffix])
     info = probe(long[suffix])
-    for first, count in [(0, 10), (3, 1), (39, 2), (97, 10), (105, 100), (195, 20), (len(whole) - 3, 3)]:
+    for first, count in [
+        (0, 10),
+        (3, 1),
+        (120, 10),
+        (39, 2),
+        (97, 10),
+        (105, 100),
+        (195, 20),
+        (len(whole) - 3, 3),
+    ]:
         window = Clip.read(long[suffix], start=first / 10, frames=count, info=info)
         assert np.array_equal(window.frames, whole.frames[first : first + count])
         assert np.array_equal(window.waveform, whole.waveform[1600 * first : 1600 * (first + count)])
