@@ -55,6 +55,7 @@ def test_one_sound_takes_one_sight():
     assert intersection_over_union(np.array([1.0, 1.02]), np.array([1.0]), 0.1) == pytest.approx(1 / 2)
     assert one_to_one(np.array([1.0]), np.array([1.25]), 0.25) == 0, "strictly within"
     assert one_to_one(np.array([1.0, 1.1]), np.array([1.05, 1.15]), 0.1) == 2
+    assert one_to_one(np.array([1.0]), np.array([0.95, 1.05]), 0.1) == 1, "and one sight takes one sound"
     assert intersection_over_union(np.arange(5.0), np.arange(5.0), 0.1) == 1
     assert math.isnan(intersection_over_union(np.zeros(0), np.zeros(0), 0.1))
 
