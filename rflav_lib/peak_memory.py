@@ -1,6 +1,7 @@
 """The most bytes that a piece of work holds at once."""
 
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ def working_bytes(work: Callable[[], object], device: str | torch.device) -> int
 
 
 def _on_cpu(work: Callable[[], object]) -> int:
+    # else the profiler of a CUDA build complains on stderr where there is no GPU, though it was asked for the CPU alone
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as recording:
         result = work()
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ import torch
 from accelerate import PartialState
 from huggingface_hub.utils import WeakFileLock
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tqdm.auto import tqdm
 
 from rflav_lib.data.latent_cache.encoding import ClipEncoder, codec_facts
@@ -89,8 +89,9 @@ def _is_whole(folder: Path, index: CacheIndex, shard: int) -> bool:
 
 def _prepare(folder: Path, index: CacheIndex) -> None:
     """Leave in the folder an unfinished index, and only shards that fit it."""
-    for draft in folder.glob(".shard-*"):  # what a killed writer left; nobody else writes here now
-        draft.unlink()
+    for pattern in (".shard-*", ".index-*"):  # what a killed writer left; nobody else writes here now
+        for draft in folder.glob(pattern):
+            draft.unlink()
     kept = 0
     if (folder / "index.json").is_file():
         stored = CacheIndex.read(folder)
@@ -139,7 +140,8 @@ def _write_shard(folder: Path, encoder: ClipEncoder, index: CacheIndex, shard: i
         names = sorted({index.clips[span.clip].name for span in index.spans(shard)})
         raise ValueError(f"a clip among {names[0]} to {names[-1]} encodes to values beyond float16's range")
     with _writing_errors(folder), whole(index.shard_path(folder, shard)) as draft:
-        save_file({"video": video, "audio": audio}, draft)
+        # not save_file, which writes to a name of its own choice first, and leaves that behind when it is killed
+        draft.write_bytes(save({"video": video, "audio": audio}))
 
 
 @contextmanager
