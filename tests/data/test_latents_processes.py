@@ -37,7 +37,7 @@ while True:
             time.sleep(0.001)
             done, code = os.waitpid(writer, os.WNOHANG)
             status = code if done else None
-        time.sleep(rng.uniform(0, 0.2))
+        time.sleep(rng.uniform(0, 0.2 if kills < 3 else 0.05))
         if status is None:
             os.kill(writer, signal.SIGKILL)
     status = os.waitpid(writer, 0)[1] if status is None else status
@@ -96,7 +96,7 @@ def contents(folder):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_any_moment_and_started_again_gives_the_same_bytes(command, tmp_path):
     said = run(["-c", KILLER, "11", str(tmp_path / "killed"), str(command / "cache.yaml")])
-    assert int(said.split("killed")[-1]) > 4, "no kill came before the end: this tested nothing"
+    assert int(said.split("killed")[-1]) >= 4, "no kill came before the end: this tested nothing"
     assert contents(tmp_path / "killed") == contents(command / "undisturbed")
 
 
