@@ -225,8 +225,20 @@ def begun(options: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Fi
     return report["sets"] if report.get("settings") == settings else {}
 
 
+def measured_or_diverged(measure: Callable[[], Figures]) -> Figures:
+    """The figures of a set, or that its scale drove the latents beyond all numbers: that is a finding too."""
+    try:
+        return measure()
+    except ValueError as error:
+        if "NaN" not in str(error):
+            raise
+        return {"diverged": str(error)}
+
+
 def line(name: str, found: Figures) -> str:
     """One set in one line."""
+    if "diverged" in found:
+        return f"{name:12} diverged: {found['diverged']}"
     keys = ("class seen", "class heard", "seen as heard", "median offset (ms)", "events within 100 ms",
             "picture as usual", "sound as usual")  # fmt: skip
     cells = (f"{key} {found[key]['value']:.2f}" for key in keys)
@@ -245,7 +257,7 @@ def main(arguments: list[str]) -> None:
     sets = begun(options, settings)
     for name, measure in SWEEPS[options.sweep](options, pipe, labels, ranges):
         if name not in sets:
-            sets[name] = measure()
+            sets[name] = measured_or_diverged(measure)
             if options.out:
                 report = {
                     "command": options.command,

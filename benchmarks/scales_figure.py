@@ -36,7 +36,7 @@ def curves(sets: dict[str, Any]) -> dict[str, list[tuple[float, dict[str, Any]]]
     found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     for name, measured in sets.items():
         kind, _, scale = name.partition(" ")
-        if scale:
+        if scale and "diverged" not in measured:
             found.setdefault(kind, []).append((float(scale), measured))
     if "both" in found:  # scale 1 is the same whichever side is guided
         plain = [entry for entry in found["both"] if entry[0] == 1]

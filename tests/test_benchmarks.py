@@ -216,6 +216,17 @@ def test_scales_measures_sets_goes_on_and_draws(tmp_path, monkeypatch, capsys):
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_scale_that_diverges_is_a_finding_and_other_errors_are_not():
+    def fails(text):
+        raise ValueError(text)
+
+    found = scales.measured_or_diverged(lambda: fails("latents contain NaN or infinite values"))
+    assert "diverged: latents contain NaN" in scales.line("a2v 1e+05", found)
+    assert not scales_figure.curves({"a2v 100000": found}), "there is nothing to draw"
+    with pytest.raises(ValueError, match="another size"):
+        scales.measured_or_diverged(lambda: fails("frames of another size"))
+
+
 def test_scales_swaps_the_given_side():
     clips = [Clip(np.full((1, 8, 8, 3), n, np.uint8), np.full(1600, n / 10, np.float32)) for n in range(3)]
     for task, side in (("a2v", "sound"), ("v2a", "picture")):
