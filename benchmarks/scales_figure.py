@@ -62,8 +62,11 @@ def draw(axes: Axes, sets: dict[str, Any], measure: str) -> None:
     for name, style in (("real", "--"), ("joint", "-.")):
         if name in sets:
             axes.axhline(sets[name][measure]["value"], ls=style, lw=1, color="#2a9d5c", label=f"{name} clips")
-    if max(scale for entries in curves(sets).values() for scale, _ in entries) > 100:
+    measured = sorted({scale for entries in curves(sets).values() for scale, _ in entries})
+    if measured[-1] > 100:
         axes.set_xscale("symlog", linthresh=1000)
+    axes.set_xticks(measured, [f"{scale:g}" for scale in measured], minor=False)
+    axes.minorticks_off()
     axes.set(title=MEASURES[measure], xlabel="scale", ylim=(-0.03, 1.03))
 
 
