@@ -1,0 +1,149 @@
+"""Small experiments: train a small model of a toy world with a few settings changed, sample it, measure it.
+
+What the benchmarks that compare settings have in common. Each step can be stopped and goes on where it was: a
+training from its checkpoint, a comparison from the results that `kept` has written.
+
+    folder = trained("base", {}, seed=0, folder="outputs/experiments")
+    pipe = opened(folder)
+    clips = made(pipe, count=20, num_frames=40, steps_per_frame=4, seed=0)
+    figures = measured(pipe, clips)
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from tqdm.auto import tqdm
+
+from rflav_lib import ROOT
+from rflav_lib.data.toy import CLASSES, make_clip
+from rflav_lib.files import whole
+from rflav_lib.media import Clip
+from rflav_lib.metrics.longform import WindowFeatures, window_features, window_starts
+from rflav_lib.metrics.toy import read_clip, summarise
+from rflav_lib.metrics.toy_classifier import ToyListener, ToyWatcher
+from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.train import run_to_the_end
+from rflav_lib.train_config import TrainConfig
+
+BASE = ROOT / "configs" / "toy-landscape.yaml"
+SMALL: dict[str, Any] = {
+    "clips": 1200, "hidden_size": 96, "depth": 3, "num_heads": 3, "max_steps": 1200, "learning_rate": 2e-3,
+    "warmup_steps": 100, "ema_decay": 0.995, "preroll_probability": 0.2, "fused_optimizer": True,
+    "log_every": 50, "sample_every": 10**9, "sample_frames": 0, "checkpoint_every": 200, "keep_checkpoints": 1,
+    "tracker": "none",
+}  # fmt: skip
+"""What turns `configs/toy-landscape.yaml` into a model of 1.4 M parameters that trains in minutes, by the paper's
+method: its theta is 0.2."""
+CONTROL_SEED = 2_000_029  # real clips beside generated ones: neither trained on nor among the references
+REFERENCE_SEED = 2_000_033  # real clips that distances are taken to
+
+
+def trained(name: str, overrides: Mapping[str, Any], seed: int, folder: str | Path) -> Path:
+    """Train `SMALL` with `overrides`, or finish it, or find it finished; returns the pipeline's folder.
+
+    The seed decides everything: clips, weights, windows, noise. So two runs of one seed differ by `overrides` alone.
+
+    Raises:
+        ValueError: a setting that cannot work, or `folder` holds a run of this name and seed with other settings.
+    """
+    settings = {**SMALL, **overrides, "seed": seed, "output_dir": str(Path(folder) / name / f"seed-{seed}")}
+    config = TrainConfig.from_yaml(BASE, **settings)
+    run_to_the_end(config)
+    return config.output_path / "pipeline"
+
+
+def opened(folder: str | Path) -> RFLAVPipeline:
+    """The pipeline of a trained model, without its own progress bars."""
+    pipeline = RFLAVPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def labels_in_turn(count: int, num_classes: int) -> list[int] | None:
+    """0, 1, ..., and again, so that all classes are there equally often; None without classes."""
+    return [index % num_classes for index in range(count)] if num_classes else None
+
+
+def made(
+    pipeline: RFLAVPipeline, count: int, num_frames: int, steps_per_frame: int, seed: int, batch: int = 20,
+    **settings: Any,
+) -> list[Clip]:  # fmt: skip
+    """`count` clips, the classes in turn; `settings` go to the pipeline. A function of `seed` and `batch`."""
+    labels = labels_in_turn(count, pipeline.transformer.config.num_classes)
+    generator, clips = torch.Generator().manual_seed(seed), []
+    with tqdm(total=count, desc="samples", unit="clip") as bar:
+        for first in range(0, count, batch):
+            part = min(batch, count - first)
+            y = None if labels is None else labels[first : first + part]
+            clips += pipeline(num_frames, steps_per_frame, y, generator=generator, num_clips=part, **settings)
+            bar.update(part)
+    return clips
+
+
+def real(world: str, count: int, num_frames: int, seed: int = CONTROL_SEED) -> list[Clip]:
+    """`count` real clips, the classes in turn."""
+    labels = labels_in_turn(count, len(CLASSES[world])) or [None] * count
+    return [make_clip(world, seed, index, num_frames, label).clip for index, label in enumerate(labels)]
+
+
+def measured(pipeline: RFLAVPipeline, clips: Sequence[Clip]) -> dict[str, dict[str, float]]:
+    """What the trackers of toy-landscape read from clips whose classes come in turn, with 95 % intervals.
+
+    See `rflav_lib.metrics.toy`: class seen, class heard, offset of sound and picture, share of events in time.
+
+    Raises:
+        ValueError: the model has no classes, as one of toy-dance.
+    """
+    labels = labels_in_turn(len(clips), pipeline.transformer.config.num_classes)
+    if labels is None:
+        raise ValueError("these trackers read toy-landscape: the model has no classes")
+    return summarise([read_clip(clip, asked, pipeline) for clip, asked in zip(clips, labels, strict=True)])
+
+
+def windows(clips: Sequence[Clip], size: int, stride: int | None = None) -> dict[str, WindowFeatures]:
+    """Features of windows of `size` frames by the toy watcher ("picture") and the toy listener ("sound").
+
+    Both are stand-ins for I3D and AudioCLIP that know the toy worlds alone: name them where figures are shown.
+
+    Args:
+        clips: all of one length.
+        size: frames of a window.
+        stride: frames from one window to the next; `size` by default, so that windows do not overlap.
+    """
+    stride = stride or size
+    watcher, listener = ToyWatcher.load(), ToyListener.load()
+    with torch.no_grad():
+        picture = window_features([clip.frames for clip in clips], watcher.features, size, stride)
+    starts = window_starts(len(clips[0]), size, stride)
+    per_frame = round(clips[0].sample_rate / clips[0].frame_rate)
+    sound = np.stack([clip.waveform[: len(clip) * per_frame] for clip in clips])
+    found = []
+    with torch.no_grad():
+        for start in starts:
+            piece = torch.from_numpy(sound[:, start * per_frame : (start + size) * per_frame])
+            found.append(listener.features(piece).double())
+    values = rearrange(torch.cat(found), "(w n) d -> w n d", n=len(clips))
+    return {"picture": picture, "sound": WindowFeatures(tuple(starts), values, size)}
+
+
+def kept(file: str | Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `file` holds if it is there; else what `work` returns, written to it as JSON, whole or not at all.
+
+    Raises:
+        ValueError: a file that is not readable as JSON.
+    """
+    file = Path(file)
+    if file.is_file():
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{file}: not readable as JSON ({error}); delete it to measure anew") from error
+    result = work()
+    with whole(file) as draft:
+        draft.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result
