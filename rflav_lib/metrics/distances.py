@@ -1,6 +1,10 @@
 """Distances between two sets of features: what FVD, KVD and FAD compute once the features are there.
 
 Pure mathematics on tensors (n d), float64. What a figure needs beside its value stands in `comparison.py`.
+
+A Fréchet distance needs the eigenvalues of the product of two covariances. Here they come from symmetric matrices,
+which costs half of what a general matrix does and leaves no complex numbers to drop; torchaudio's, torchmetrics' and
+scipy's values are those to compare with (`tests/metrics/test_distances.py`).
 """
 
 import warnings
@@ -8,13 +12,14 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchaudio.functional import frechet_distance
 from torchmetrics.image.kid import poly_kernel
 
 from rflav_lib.metrics.feature_set import checked
 
 MMD_EPSILON = 1e-10  # MM-Diffusion leaves smaller singular values without their root
 FAD_SCALE = 10_000  # MM-Diffusion multiplies its FAD by this (by 1000 until June 2024); so does the paper
+
+BLOCK = 512  # rows of a kernel at a time: a sum needs no matrix of all pairs
 
 Distance = Callable[[Tensor, Tensor], float]
 
@@ -33,16 +38,15 @@ def moments(features: Tensor, name: str = "features") -> tuple[Tensor, Tensor]:
             "take more samples, or compare by the kernel distance",
             stacklevel=3,
         )
-    return features.mean(0), torch.cov(features.T)
+    return features.mean(0), torch.cov(features.T).reshape(width, width)  # of one feature it is a bare number
 
 
 def frechet(first: Tensor, second: Tensor) -> float:
-    """Squared Fréchet distance of two Gaussians with the sets' means and covariances; exact, by torchaudio.
+    """Squared Fréchet distance of two Gaussians with the sets' means and covariances; exact.
 
     Not below zero: rounding may give -1e-13 for equal sets.
     """
-    _check_width(first, second)
-    return max(0.0, frechet_distance(*moments(first, "first"), *moments(second, "second")).item())
+    return max(0.0, _frechet(first, second, lambda eigenvalues: eigenvalues.clamp(min=0).sqrt()))
 
 
 def frechet_mmd(first: Tensor, second: Tensor) -> float:
@@ -52,12 +56,22 @@ def frechet_mmd(first: Tensor, second: Tensor) -> float:
     its covariance's eigenvalues below 1e-5. AudioCLIP's features are such a set, I3D's are not. Report
     `frechet_mmd(x, x)` beside it. MM-Diffusion computes in float32; this is its rule in float64.
     """
+    return _frechet(first, second, _root_mmd)
+
+
+def _frechet(first: Tensor, second: Tensor, root_of: Callable[[Tensor], Tensor]) -> float:
+    """|mean difference|^2 + tr A + tr B - 2 tr root(A^1/2 B A^1/2), every root taken by `root_of` eigenvalues."""
     _check_width(first, second)
-    (mean_x, cov_x), (mean_y, cov_y) = moments(first, "first"), moments(second, "second")
+    mean_x, cov_x = moments(first, "first")
+    if second is first:  # A^1/2 A A^1/2 has A's directions: one decomposition, and no vectors, will do
+        eigenvalues = torch.linalg.eigvalsh(cov_x)
+        overlap = root_of(root_of(eigenvalues).square() * eigenvalues)
+        return (2 * (cov_x.trace() - overlap.sum())).item()
+    mean_y, cov_y = moments(second, "second")
     eigenvalues, vectors = torch.linalg.eigh(cov_x)
-    root = (vectors * _root_mmd(eigenvalues)) @ vectors.T
-    overlap = _root_mmd(torch.linalg.eigvalsh(root @ cov_y @ root)).sum()
-    return ((mean_x - mean_y).square().sum() + cov_x.trace() + cov_y.trace() - 2 * overlap).item()
+    root = vectors * root_of(eigenvalues)  # A^1/2 but for a turn, which changes no eigenvalue below
+    overlap = root_of(torch.linalg.eigvalsh(root.T @ cov_y @ root))
+    return ((mean_x - mean_y).square().sum() + cov_x.trace() + cov_y.trace() - 2 * overlap.sum()).item()
 
 
 def _root_mmd(eigenvalues: Tensor) -> Tensor:
@@ -68,9 +82,24 @@ def _root_mmd(eigenvalues: Tensor) -> Tensor:
 def kernel_distance(first: Tensor, second: Tensor) -> float:
     """Squared maximum mean discrepancy with the kernel (a.b / d + 1)^3: KVD, as MM-Diffusion computes it.
 
-    Unbiased, one estimate over all samples, no factor. Slightly negative values are normal.
+    Unbiased, one estimate over all samples, no factor. Slightly negative values are normal. Memory does not grow
+    with the number of pairs.
     """
-    return kernel_distance_weighted(*kernels(first, second))
+    _check_width(first, second)
+    first, second = checked(first, "first"), checked(second, "second")
+    across = sum(poly_kernel(rows, second).sum() for rows in first.split(BLOCK)) / (len(first) * len(second))
+    return (_mean_within(first) + _mean_within(second) - 2 * across).item()
+
+
+def _mean_within(features: Tensor) -> Tensor:
+    """Mean kernel of all pairs of two different samples. Above the diagonal stands the same as below it."""
+    total = features.new_zeros(())
+    for first, rows in zip(range(0, len(features), BLOCK), features.split(BLOCK), strict=True):
+        beside = poly_kernel(rows, rows)
+        total += beside.sum() - beside.trace()
+        if len(after := features[first + BLOCK :]):
+            total += 2 * poly_kernel(rows, after).sum()
+    return total / (len(features) * (len(features) - 1))
 
 
 def kernels(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:

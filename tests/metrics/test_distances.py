@@ -9,10 +9,13 @@ import torch
 from safetensors.torch import load_file
 from scipy.linalg import sqrtm
 from torch import nn
+from torchaudio.functional import frechet_distance
 from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance, poly_kernel
 
+from rflav_lib.metrics import distances
 from rflav_lib.metrics.distances import (
+    BLOCK,
     FAD_SCALE,
     frechet,
     frechet_mmd,
@@ -47,7 +50,7 @@ def drawn(samples, mean, spread, seed):
     mean, spread = torch.tensor(mean).double(), torch.tensor(spread).double()
     z = torch.randn(samples, len(mean), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     z = z - z.mean(0)
-    white = z @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(z.T))).T
+    white = z @ torch.linalg.inv(torch.linalg.cholesky(moments(z)[1])).T
     return mean + white * spread
 
 
@@ -77,6 +80,28 @@ def test_order_does_not_matter_and_both_sets_count_alike(distance):
     order = torch.randperm(256, generator=torch.Generator().manual_seed(0))
     assert distance(x[order], y.flip(0)) == pytest.approx(distance(x, y), rel=1e-10)
     assert distance(y, x) == pytest.approx(distance(x, y), rel=1e-10)
+
+
+@pytest.mark.parametrize("samples", [300, 40], ids=["full rank", "rank 39 of 64"])
+@pytest.mark.filterwarnings("ignore:40 samples of 64")
+def test_frechet_agrees_with_torchaudio(samples):
+    """Also of unequal sets, and of features whose spectrum falls by six orders."""
+    generator = torch.Generator().manual_seed(3)
+    x, y = (torch.randn(n, 64, generator=generator).double() for n in (samples, 256))
+    for scale in (torch.ones(64), torch.logspace(0, -3, 64)):
+        a, b = x * scale, (y + 0.3) * scale
+        assert frechet(a, b) == pytest.approx(frechet_distance(*moments(a), *moments(b)).item(), rel=1e-7)
+
+
+def test_a_single_feature():
+    """Of one number a covariance is a variance, and the distance (difference of means)^2 + (of deviations)^2."""
+    x, y = drawn(50, [1.0], [2.0], 0), drawn(80, [4.0], [3.0], 1)
+    assert moments(x)[1].shape == (1, 1)
+    assert frechet(x, y) == pytest.approx((4 - 1) ** 2 + (3 - 2) ** 2)
+    assert frechet_mmd(x, y) == pytest.approx(10)
+    assert frechet(x, x) == pytest.approx(0, abs=1e-12)
+    one_minus_one = kernel_distance(torch.tensor([[1.0], [1.0]]), torch.tensor([[-1.0], [-1.0]]))
+    assert one_minus_one == pytest.approx(2 * (1 + 1) ** 3 - 2 * (1 - 1) ** 3), "(a b + 1)^3 by hand"
 
 
 def test_frechet_agrees_with_two_other_libraries():
@@ -109,9 +134,29 @@ def test_kernel_distance_is_torchmetrics_over_one_subset_of_all():
     assert kernel_distance(x, y) == pytest.approx(metric.compute()[0].item(), rel=1e-9)
 
 
+@pytest.mark.parametrize("sizes", [(7, 5), (BLOCK, BLOCK + 1), (2 * BLOCK + 3, 40)])
+def test_a_kernel_summed_in_blocks_is_the_whole_one(sizes, monkeypatch):
+    generator = torch.Generator().manual_seed(4)
+    x, y = (torch.randn(n, 6, generator=generator).double() for n in sizes)
+    expected = kernel_distance_weighted(*kernels(x, y))
+    largest = []
+
+    def watched(rows, others):
+        largest.append(len(rows))
+        return poly_kernel(rows, others)
+
+    monkeypatch.setattr(distances, "poly_kernel", watched)
+    assert kernel_distance(x, y) == pytest.approx(expected, rel=1e-11, abs=1e-13)
+    assert max(largest) <= BLOCK, "memory must not grow with the number of pairs"
+
+
 def test_distance_from_itself():
     x, _ = recorded_sets()["pair x,y (256 x 64)"]
-    assert frechet(x, x) == pytest.approx(0, abs=1e-9) and frechet(x, x) >= 0
+    for same in (x, x.clone(), x.flip(0)):
+        assert frechet(x, same) == pytest.approx(0, abs=1e-9) and frechet(x, same) >= 0
+        assert frechet_mmd(0.02 * x, 0.02 * same) == pytest.approx(
+            RECORDED["tiny self: 0.02*x, 0.02*x"]["mm_diffusion_code_float64"], rel=1e-7
+        )
     assert kernel_distance(x, x) < 0, "unbiased: copies across, none within"
     tiny = 0.02 * x
     small = torch.linalg.eigvalsh(torch.cov(tiny.T))

@@ -78,14 +78,27 @@ def chopped(clip, amount):
     return replace(clip, waveform=clip.waveform.reshape(16, -1)[mixed(amount)].ravel())
 
 
+def frozen(clip, amount):
+    """A shift in time: the picture starts `amount` frames late, the first frame stands until then."""
+    return replace(clip, frames=clip.frames[np.maximum(np.arange(16) - amount, 0)])
+
+
+def late(clip, amount):
+    """The same for the sound: silence until then."""
+    samples = round(1600 * amount)
+    return replace(clip, waveform=np.pad(clip.waveform, (samples, 0))[: len(clip.waveform)])
+
+
 @pytest.mark.parametrize(
     ("kind", "worsen", "amounts"),
     [
         (ToyWatcher, blurred, (2, 4, 16)),
         (ToyWatcher, with_noise, (5, 20, 60)),
         (ToyWatcher, shuffled, (2, 4, 16)),
+        (ToyWatcher, frozen, (1, 3, 8)),
         (ToyListener, hiss, (0.003, 0.03, 0.3)),
         (ToyListener, chopped, (2, 4, 16)),
+        (ToyListener, late, (1, 3, 8)),
     ],
 )
 @pytest.mark.filterwarnings("ignore:60 samples of 64")
