@@ -20,6 +20,7 @@ from rflav_lib.image_codec import (
 )
 from rflav_lib.train_codec import (
     UNSEEN_SEED,
+    WORLDS,
     CodecTraining,
     FramePool,
     codec_loss,
@@ -232,11 +233,13 @@ class TestTraining:
 
     def test_the_pool_holds_both_worlds_and_renews_itself(self) -> None:
         pool = FramePool(4, seed=0)
-        for place, world in enumerate([*CLASSES, *CLASSES]):
+        for place, world in enumerate([*WORLDS, *WORLDS]):
             np.testing.assert_array_equal(pool.frames[place], make_clip(world, 0, place).clip.frames)
         pool.replace_oldest()
-        fresh = make_clip(next(iter(CLASSES)), 0, 4).clip.frames
+        fresh = make_clip(WORLDS[0], 0, 4).clip.frames
         np.testing.assert_array_equal(pool.frames[0], fresh)
+        other = FramePool(2, seed=0, worlds=["toy-pillar"])
+        np.testing.assert_array_equal(other.frames[1], make_clip("toy-pillar", 0, 1).clip.frames)
         images, far = pool.draw(6)
         assert images.shape == (6, 3, 64, 64) and far.shape == (6, 1, 64, 64)
         assert images.abs().max() <= 1 and far.min() == 0 and 0.2 < far.max() <= 1
@@ -255,7 +258,7 @@ class TestBundledCodec:
         names = {path.name for path in TOY_VAE.iterdir()}
         assert names == {"config.json", "diffusion_pytorch_model.safetensors"}
 
-    @pytest.mark.parametrize("world", list(CLASSES))
+    @pytest.mark.parametrize("world", WORLDS)
     def test_unseen_frames_come_back(self, bundled: AutoencoderKL, world: str) -> None:
         labels = range(len(CLASSES[world])) if CLASSES[world] else [None] * 5
         clips = [make_clip(world, UNSEEN_SEED, 500 + i, 24, label).clip for i, label in enumerate(labels)]
@@ -263,7 +266,7 @@ class TestBundledCodec:
         assert psnr(frames, decode_latents(bundled, encode_frames(bundled, frames))).mean() >= 34
 
     def test_latents_are_standard(self, bundled: AutoencoderKL) -> None:
-        clips = [make_clip(world, UNSEEN_SEED, i, 20).clip for world in CLASSES for i in range(10)]
+        clips = [make_clip(world, UNSEEN_SEED, i, 20).clip for world in WORLDS for i in range(10)]
         latents = encode_frames(bundled, np.concatenate([clip.frames[::5] for clip in clips]))
         assert latents.mean(dim=(0, 2, 3)).abs().max() < 0.2
         assert (latents.std(dim=(0, 2, 3)) - 1).abs().max() < 0.2

@@ -65,7 +65,7 @@ def test_changes_override_the_file():
         ({"depth": 2.5}, "depth must be int, not 2.5"),
         ({"resume": 1}, "resume must be bool, not 1"),
         ({"depth": True}, "depth must be int, not True"),
-        ({"world": "moon"}, "world must be one of toy-landscape, toy-dance, not 'moon'"),
+        ({"world": "moon"}, "world must be one of toy-landscape, toy-dance, toy-pillar, not 'moon'"),
         ({"fusion": "d"}, "fusion must be one of"),
         ({"weighting": "cubic"}, "weighting must be"),
         ({"batch_size": 0}, "batch_size must be at least 1"),

@@ -1,8 +1,8 @@
-"""The two toy worlds: procedural clips whose every event is known exactly.
+"""The toy worlds: procedural clips whose every event is known exactly.
 
-`toy-landscape` has five classes, each a thing one sees and hears; `toy-dance` has none. A clip is a pure
-function of (world, seed, index): the same bytes each time, made in memory in a few milliseconds. The first
-n frames of a longer clip are the n-frame clip.
+`toy-landscape` has five classes, each a thing one sees and hears; `toy-dance` has none; `toy-pillar` has one for
+each time that its ball stays hidden. A clip is a pure function of (world, seed, index): the same bytes each time,
+made in memory in a few milliseconds. The first n frames of a longer clip are the n-frame clip.
 
 The clock: frame k shows the instant (k + 0.5) / 10 s, the middle of the sound that belongs to it, samples
 [1600 k, 1600 (k + 1)). Sample n is the instant n / 16000 s. A sudden event lights up in the frames within
@@ -11,30 +11,37 @@ The clock: frame k shows the instant (k + 0.5) / 10 s, the middle of the sound t
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from rflav_lib.data.toy_scenes.canvas import FRAME_RATE
 from rflav_lib.data.toy_scenes.dance import dance
 from rflav_lib.data.toy_scenes.landscape import bounce, fireworks, pendulum, rain, siren
+from rflav_lib.data.toy_scenes.pillar import HIDDEN_FRAMES, pillar
 from rflav_lib.data.toy_scenes.scene import Event, Scene
 from rflav_lib.data.toy_scenes.synth import SAMPLE_RATE
 from rflav_lib.media import Clip
 
 __all__ = ["CLASSES", "Event", "ToyClip", "draw_label", "make_clip"]
 
+_WORLDS: dict[str, dict[str, Callable[[np.random.Generator, int], Scene]]] = {
+    "toy-landscape": {
+        "bounce": bounce, "pendulum": pendulum, "rain": rain, "fireworks": fireworks, "siren": siren,
+    },
+    "toy-dance": {"": dance},
+    "toy-pillar": {f"hidden-{n}": partial(pillar, hidden_frames=n) for n in HIDDEN_FRAMES},
+}  # fmt: skip
+"""World -> its scenes by class; a world without classes has one, without a name. A new world goes to the end: a
+clip's random numbers depend on the place of its world.
+"""
+
 CLASSES: dict[str, tuple[str, ...]] = {
-    "toy-landscape": ("bounce", "pendulum", "rain", "fireworks", "siren"),
-    "toy-dance": (),
+    world: tuple(name for name in scenes if name) for world, scenes in _WORLDS.items()
 }
 """World -> its classes; a label is an index into them. A world without classes is unconditional (label
 None).
 """
-
-_SCENES: dict[str, tuple[Callable[[np.random.Generator, int], Scene], ...]] = {
-    "toy-landscape": (bounce, pendulum, rain, fireworks, siren),
-    "toy-dance": (dance,),
-}
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class ToyClip:
 
     events are those inside the clip, in order of time. facts are exact numbers behind it, by class: objects
     (where there is exactly one), hue (0..1), pitch (Hz), period, fall_seconds, rise_seconds, turn_seconds,
-    bpm, loop_seconds.
+    bpm, loop_seconds, hidden_frames, in_view_seconds.
     """
 
     clip: Clip
@@ -73,7 +80,7 @@ def make_clip(world: str, seed: int, index: int, num_frames: int = 40, label: in
 
     label = draw_label(world, seed, index) if label is None else label
     rng = np.random.default_rng((*_key(world, seed, index), 0 if label is None else label + 1))
-    scene = _SCENES[world][label or 0](rng, num_frames)
+    scene = list(_WORLDS[world].values())[label or 0](rng, num_frames)
     clip = Clip(scene.frames, scene.waveform, FRAME_RATE, SAMPLE_RATE)
     return ToyClip(clip, world, label, scene.events, scene.facts)
 

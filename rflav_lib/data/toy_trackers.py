@@ -6,7 +6,7 @@ network. The trackers never invent: where there is nothing to follow they return
 Frames are uint8 (k 64 64 3) at 10 fps. A log-mel is (m n), natural logarithm, 100 columns a second, n = 10
 k, slaney bins from 0 to 8000 Hz, an array or a tensor on the CPU: what `MelCodec.decode` returns for one
 clip. Its biases are measured for `MelCodec(n_mels=64)`. `label` is an index into CLASSES["toy-landscape"];
-None means toy-dance.
+None means toy-dance. toy-pillar has a tracker of its own: `toy_tracking.hiding`.
 
 On 100 unseen real clips a class the median A/V offset is within 3 ms of zero
 (tests/data/test_toy_trackers.py holds it to 20 ms), and both classifiers name every clip.

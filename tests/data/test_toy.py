@@ -12,10 +12,14 @@ from rflav_lib.data.toy_scenes.canvas import PALETTE, SIZE, Canvas, flash, frame
 from rflav_lib.data.toy_scenes.landscape import PITCHES, SIREN_CENTRE, SIREN_SWING
 from rflav_lib.data.toy_tracking import seeing
 
-LANDSCAPE, DANCE = CLASSES
+LANDSCAPE, DANCE, PILLAR = CLASSES
 SCENES = [(LANDSCAPE, label) for label in range(len(CLASSES[LANDSCAPE]))] + [(DANCE, None)]
 NAMES = [*CLASSES[LANDSCAPE], "dance"]
 every_scene = pytest.mark.parametrize(("world", "label"), SCENES, ids=NAMES)
+# the pillar has tests of its own beside these: test_toy_pillar.py
+with_pillar = pytest.mark.parametrize(
+    ("world", "label"), [*SCENES, (PILLAR, 0), (PILLAR, 3)], ids=[*NAMES, "hidden-5", "hidden-40"]
+)
 BOUNCE, PENDULUM, RAIN, FIREWORKS, SIREN = range(5)
 
 
@@ -23,7 +27,7 @@ def clips(world: str, label: int | None, count: int, num_frames: int = 40, seed:
     return [make_clip(world, seed, index, num_frames, label) for index in range(count)]
 
 
-@every_scene
+@with_pillar
 def test_same_seed_same_bytes_and_other_seeds_differ(world: str, label: int | None) -> None:
     first, again = (make_clip(world, 3, 5, 20, label) for _ in range(2))
     assert first.clip.frames.tobytes() == again.clip.frames.tobytes()
@@ -34,7 +38,7 @@ def test_same_seed_same_bytes_and_other_seeds_differ(world: str, label: int | No
         assert not np.array_equal(first.clip.waveform, other.clip.waveform)
 
 
-@every_scene
+@with_pillar
 def test_shapes_levels_and_events(world: str, label: int | None) -> None:
     for made in clips(world, label, 12, num_frames=25):
         assert made.clip.frames.shape == (25, SIZE, SIZE, 3)
@@ -47,7 +51,7 @@ def test_shapes_levels_and_events(world: str, label: int | None) -> None:
         assert all(isinstance(e, Event) and isinstance(e.time, float) for e in made.events)
 
 
-@every_scene
+@with_pillar
 def test_a_short_clip_is_the_beginning_of_a_long_one(world: str, label: int | None) -> None:
     short, long = (make_clip(world, 2, 7, frames, label) for frames in (13, 40))
     assert np.array_equal(short.clip.frames, long.clip.frames[:13])
@@ -78,7 +82,7 @@ def test_no_label_draws_every_class_and_a_forced_label_agrees() -> None:
 def test_the_background_says_nothing_about_the_class() -> None:
     """Every class is shown before every background of the shared palette, read from its upper corner."""
     tops = np.array([Canvas(1, index, 55.0).frames()[0, 1, 0] for index in range(len(PALETTE))], dtype=int)
-    for world, label in SCENES:
+    for world, label in [*SCENES, (PILLAR, 1)]:
         corners = np.array([m.clip.frames[0, 1, 0] for m in clips(world, label, 60, num_frames=1)], dtype=int)
         distance = np.abs(corners[:, None] - tops).sum(axis=-1)
         assert set(distance.argmin(axis=1)) == set(range(len(PALETTE)))
@@ -87,7 +91,7 @@ def test_the_background_says_nothing_about_the_class() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("mars", 0, 0), "unknown world 'mars': choose one of toy-landscape, toy-dance"),
+        (("mars", 0, 0), "unknown world 'mars': choose one of toy-landscape, toy-dance, toy-pillar"),
         ((LANDSCAPE, 0, 0, 40, 5), "unknown label 5 for toy-landscape; labels are 0 = bounce"),
         ((DANCE, 0, 0, 40, 0), "unknown label 0 for toy-dance; labels are none"),
         ((LANDSCAPE, -1, 0), "seed=-1"),

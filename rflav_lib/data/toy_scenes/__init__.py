@@ -1,3 +1,3 @@
-"""The scenes of the toy worlds: `canvas` draws, `synth` sounds, `scene` keeps time, `landscape` and `dance`
-are shown.
+"""The scenes of the toy worlds: `canvas` draws, `synth` sounds, `scene` keeps time; `landscape`, `dance` and
+`pillar` are shown.
 """
