@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rflav_lib.fast_transformer import FastTransformer
+from rflav_lib.memory import Memory
 from rflav_lib.sampler import Guidance, RollingSampler
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.transformer import RFLAVTransformer
@@ -43,27 +44,30 @@ class FastSampler(RollingSampler):
         dtype: torch.dtype | None = None,
         compiled: bool = False,
     ) -> None:
-        super().__init__(model, schedule, steps_per_frame, guidance_scale)
+        super().__init__(model, schedule, steps_per_frame, guidance_scale, model.memory_layout)
         self.network = FastTransformer(model, dtype, compiled)
         self._causal = model.config.causal
 
     def _step(
-        self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None
+        self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None, memory: Memory | None
     ) -> tuple[Tensor, Tensor]:
         frames = len(t)
         moving = int((dt > 0).sum()) if self._causal else frames  # times fall with k: the first ones move
         rolling = bool((dt == dt[0]).all() and t[-1] + dt[-1] > 0 and t[0] > t[-1])
-        velocity = self._guided(video[:, :moving], audio[:, :moving], t[:moving], y, keep=rolling)
+        inputs = video[:, :moving], audio[:, :moving], t[:moving]
+        if memory is not None:
+            inputs = memory.before(*inputs)
+        velocity = self._at_known_times(*inputs, y, keep=rolling)
         dt = dt[:moving].to(video.device)
         moved = [
-            torch.addcmul(state[:, :moving], dt.view(-1, *[1] * (state.ndim - 2)), speed)
+            torch.addcmul(state[:, :moving], dt.view(-1, *[1] * (state.ndim - 2)), speed[:, -moving:])
             for state, speed in zip((video, audio), velocity, strict=True)
         ]
         if moving == frames:
             return moved[0], moved[1]
         return torch.cat([moved[0], video[:, moving:]], 1), torch.cat([moved[1], audio[:, moving:]], 1)
 
-    def _guided(
+    def _at_known_times(
         self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor]:
         null = self.model.null_label

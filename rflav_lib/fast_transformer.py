@@ -72,7 +72,8 @@ class FastTransformer:
         `keep` says that these times will come again.
         """
         known = self._known(t, labels, keep)
-        whole = self._compiled is not None and len(t) == self.model.config.window
+        frames = self.model.memory_layout.frames + self.model.config.window
+        whole = self._compiled is not None and len(t) == frames
         network = self._compiled if whole else self.network
         return network(
             video, audio, known.video, known.audio, known.conditions, known.video_head, known.audio_head
@@ -136,9 +137,9 @@ class FastNetwork(nn.Module):
         self.mel_weight, self.mel_bias = map(
             _constant, (model.audio_embedding.weight, model.audio_embedding.bias)
         )
-        places = model.video_time_position.transpose(0, 1) + model.video_patch_position
-        self.video_position = _constant(places)  # k 1 n d
-        self.audio_position = _constant(model.audio_time_position + model.audio_mel_position)  # 1 k f d
+        video_time, audio_time = model.time_positions
+        self.video_position = _constant(video_time.transpose(0, 1) + model.video_patch_position)  # k 1 n d
+        self.audio_position = _constant(audio_time + model.audio_mel_position)  # 1 k f d
         for name, head in (("video", model.video_head.linear), ("audio", model.audio_head.linear)):
             setattr(self, f"{name}_head_weight", _constant(head.weight))
             setattr(self, f"{name}_head_bias", _constant(head.bias))

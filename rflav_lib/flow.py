@@ -119,3 +119,61 @@ def rolling_flow_loss(
     video_error, audio_error = rolling_flow_errors(model, video, audio, t, video_noise, audio_noise, y)
     weight = flow_weight(t, weighting)
     return (weight * video_error).mean() + (weight * audio_error).mean()
+
+
+def noise_of_state(state: Tensor, clean: Tensor, t: Tensor) -> Tensor:
+    """The noise whose straight path to `clean` goes through `state` at time t: (x_t - t x) / (1 - t).
+
+    With it, Eq. 1 gives any state of a window, also one that no noise was drawn for, and x - eps points from there
+    to the clean truth. `t` is (b k), below 1.
+    """
+    time = expand_time(t, clean)
+    return (state - time * clean) / (1 - time)
+
+
+@torch.no_grad()
+def rolled_out_noise(
+    model: VelocityModel,
+    video: Tensor,
+    audio: Tensor,
+    t: Tensor,
+    video_noise: Tensor,
+    audio_noise: Tensor,
+    y: Tensor | None,
+    back: Tensor,
+    steps: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """Noise of windows that the model itself has brought to t, from real ones noised further: training on roll-outs.
+
+    A sampler's windows hold the model's errors, those of Eq. 9 do not. Here real frames are noised to `back` before
+    t (pure noise at most), Euler steps of the model lead to t, and the loss at the returned noise then pulls from
+    where the model came out to the clean truth. A cheap form of Self Forcing (Huang et al. 2025). Use it with
+    the logit-normal weight: the pull grows with 1 / (1 - t).
+
+    Args:
+        model: any callable (video, audio, t, y) -> (video velocity, audio velocity).
+        video: clean latents (b k c h w).
+        audio: clean mel segments (b k f m).
+        t: flow time of each frame (b k); frames at exactly 0 or 1 come back as they were.
+        video_noise: the shape of `video`.
+        audio_noise: the shape of `audio`.
+        y: class labels (b,), or None.
+        back: how far each sample is noised back (b,), in flow time; with 0 it comes back as it was.
+        steps: Euler steps from there to t.
+
+    Returns:
+        Noise of video and audio.
+    """
+    start = (t - back[:, None]).clamp(min=0)
+    start = torch.where(t < 1, start, t)  # memory frames stay
+    state = [interpolate(video, video_noise, start), interpolate(audio, audio_noise, start)]
+    dt = (t - start) / steps
+    for step in range(steps):
+        velocities = model(*state, start + step * dt, y)
+        state = [x + expand_time(dt, x) * v.to(x.dtype) for x, v in zip(state, velocities, strict=True)]
+    noises = []
+    for made, clean, noise in zip(state, (video, audio), (video_noise, audio_noise), strict=True):
+        moved = expand_time(dt > 0, clean).bool()
+        below_one = torch.where(t < 1, t, 0)
+        noises.append(torch.where(moved, noise_of_state(made, clean, below_one), noise))
+    return noises[0], noises[1]

@@ -97,6 +97,7 @@ class RFLAVPipeline(DiffusionPipeline):
         num_clips: int | None = None,
         condition_scale: float = CONDITION_SCALE,
         dtype: torch.dtype | None = None,
+        warm_frames: int = 0,
     ) -> list[Clip]:
         """Generate clips with sound; or a video for a given sound, or a sound for a given video.
 
@@ -113,6 +114,7 @@ class RFLAVPipeline(DiffusionPipeline):
             num_clips: how many clips; by default one for each label, or one.
             condition_scale: how strongly `audio` or `video` guides; 0 only shows it to the model.
             dtype: of matrix products in joint generation: torch.bfloat16 is faster and not exact, see `FastSampler`.
+            warm_frames: frames to make and throw away before the first; joint generation only, see `RollingSampler`.
 
         Returns:
             One `Clip` for each label. What was given comes back as it was given, not through a codec.
@@ -123,6 +125,10 @@ class RFLAVPipeline(DiffusionPipeline):
         """
         if audio is not None and video is not None:
             raise ValueError("audio and video are both given: there is nothing left to generate")
+        if warm_frames and (audio is not None or video is not None):
+            raise ValueError(
+                "warm_frames is for joint generation: what is given has nothing before its first frame"
+            )
         sound = None if audio is None else given_sound(audio, self.mel)
         pictures = None if video is None else given_video(video, self.frame_size, self.mel)
         if sound is not None:
@@ -148,7 +154,7 @@ class RFLAVPipeline(DiffusionPipeline):
             clean = encode_frames(self.vae, pictures)[None].to(video_noise)
             frames = sampler.video_to_audio(clean.expand(batch, -1, -1, -1, -1), audio_noise, *settings)
         else:
-            frames = sampler.stream(video_noise, audio_noise, generator, labels)
+            frames = sampler.stream(video_noise, audio_noise, generator, labels, warm_frames)
         latents, segments = zip(*(next(frames) for _ in self.progress_bar(range(num_frames))), strict=True)
         return self.decode(torch.stack(latents, dim=1), torch.stack(segments, dim=1), pictures, sound)
 
@@ -161,6 +167,7 @@ class RFLAVPipeline(DiffusionPipeline):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         compiled: bool = False,
+        warm_frames: int = 0,
     ) -> ClipStream:
         """Generate without end: an iterator of clips of `chunk_frames` frames that join without a seam.
 
@@ -170,7 +177,8 @@ class RFLAVPipeline(DiffusionPipeline):
                 stream.y = "siren"      # whenever you like
 
         With `dtype=torch.bfloat16` matrix products and the decoder run in bf16: faster, not exact. `compiled` sends the
-        network through `torch.compile`: faster, after a first clip that takes minutes.
+        network through `torch.compile`: faster, after a first clip that takes minutes. `warm_frames` are made and
+        thrown away before the first: see `RollingSampler.stream`.
 
         Raises:
             ValueError: as calling the pipeline does. RuntimeError: `compiled` without a compiler.
@@ -179,7 +187,7 @@ class RFLAVPipeline(DiffusionPipeline):
         vae = self.vae if dtype is None else copy.deepcopy(self.vae)
         if dtype is not None:  # the module's own `to`: diffusers' warns about every cast
             vae = nn.Module.to(vae, dtype=dtype, memory_format=torch.channels_last)
-        return ClipStream(self, sampler, chunk_frames, y, generator, vae)
+        return ClipStream(self, sampler, chunk_frames, y, generator, vae, warm_frames)
 
     def sampler(
         self,
@@ -190,10 +198,11 @@ class RFLAVPipeline(DiffusionPipeline):
         compiled: bool = False,
     ) -> RollingSampler:
         """The sampler of this model: the fast one, or the plain one, whose numbers it has."""
-        settings = RollingSchedule(self.transformer.config.window), steps_per_frame, guidance_scale
+        model = self.transformer.eval()
+        settings = RollingSchedule(model.config.window), steps_per_frame, guidance_scale
         if fast:
-            return FastSampler(self.transformer.eval(), *settings, dtype, compiled)
-        return RollingSampler(self.transformer.eval(), *settings)
+            return FastSampler(model, *settings, dtype, compiled)
+        return RollingSampler(model, *settings, model.memory_layout)
 
     def initial_noise(self, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Noise of a first window, video (b k c h w) drawn before audio (b k f m), on the model's device."""

@@ -13,6 +13,7 @@ window failed.
 """
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Self
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from rflav_lib.flow import VelocityModel, expand_time, interpolate
+from rflav_lib.memory import Memory, MemoryLayout
 from rflav_lib.schedule import RollingSchedule, check_steps
 
 VIDEO, AUDIO = 0, 1
@@ -39,6 +41,7 @@ class RollingSampler:
             cost T N + (M - 1) N calls of the model.
         guidance_scale: s of classifier-free guidance, null + s (label - null); one number, or one for video and
             one for audio. 1 is off.
+        memory: slots of the model for clean frames in front of the window, see `rflav_lib.memory`; None is none.
     """
 
     def __init__(
@@ -47,9 +50,11 @@ class RollingSampler:
         schedule: RollingSchedule,
         steps_per_frame: int = 2,
         guidance_scale: Guidance = 1.0,
+        memory: MemoryLayout | None = None,
     ) -> None:
         self.model = model
         self.schedule = schedule
+        self.memory_layout = memory or MemoryLayout()
         self.steps_per_frame = check_steps(steps_per_frame)
         self.guidance_scale = guidance_scale
         self._scales = check_guidance(guidance_scale)
@@ -66,6 +71,7 @@ class RollingSampler:
         audio_noise: Tensor,
         generator: torch.Generator | None = None,
         y: Tensor | None = None,
+        warm_frames: int = 0,
     ) -> Frames:
         """Clean frames without end, one after the other.
 
@@ -74,15 +80,19 @@ class RollingSampler:
             audio_noise: the same for the mel segments (b k f m).
             generator: draws the noise of every later frame, on the CPU, video before audio.
             y: labels (b,), or None.
+            warm_frames: frames that are made and thrown away before the first that is emitted. With at least
+                window - 1 of them, every emitted frame has been conditioned on a full window. This moves what
+                Fig. 5 shows to before the first frame; it does not make later frames better.
 
         Returns:
             An iterator of frames, each a video latent (b c h w) and a mel segment (b f m).
 
         Raises:
-            ValueError: noise of another window, or guidance without labels.
+            ValueError: noise of another window, guidance without labels, or a bad number of frames.
         """
         self._check(video_noise, audio_noise, y)  # here, and not only when the first frame is asked for
-        return self._frames(video_noise, audio_noise, generator, y)
+        check_warm_frames(warm_frames)
+        return self._frames(video_noise, audio_noise, generator, y, warm_frames)
 
     def audio_to_video(
         self,
@@ -129,28 +139,44 @@ class RollingSampler:
 
     @torch.no_grad()
     def _frames(
-        self, video: Tensor, audio: Tensor, generator: torch.Generator | None, y: Tensor | None
+        self, video: Tensor, audio: Tensor, generator: torch.Generator | None, y: Tensor | None, warm: int
     ) -> Frames:
+        memory = self.empty_memory(video, audio)
         video, audio = self.preroll(video, audio, y)
-        while True:
-            yield video[:, 0].clone(), audio[:, 0].clone()  # a view would keep the whole window alive
-            video, audio = self.roll(video, audio, generator, y)
+        for frame in itertools.count():
+            if frame >= warm:
+                yield video[:, 0].clone(), audio[:, 0].clone()  # a view would keep the whole window alive
+            memory = memory and memory.after(video[:, 0], audio[:, 0])
+            video, audio = self.roll(video, audio, generator, y, memory)
+
+    def empty_memory(self, video: Tensor, audio: Tensor) -> Memory | None:
+        """Memory of streams with windows like these, before their first frame; None where the model has none."""
+        return Memory.empty(self.memory_layout, video, audio) if self.memory_layout.frames else None
 
     @torch.no_grad()
     def preroll(self, video: Tensor, audio: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """From pure noise (b k c h w), (b k f m) to a window whose first frame is clean: T N steps."""
+        memory = self.empty_memory(video, audio)
         for t, dt in self.schedule.preroll_steps(self.steps_per_frame):
-            video, audio = self._step(video, audio, t, dt, y)
+            video, audio = self._step(video, audio, t, dt, y, memory)
         return video, audio
 
     @torch.no_grad()
     def roll(
-        self, video: Tensor, audio: Tensor, generator: torch.Generator | None = None, y: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Drop the clean first frame, append noise, and clear the next one: N steps."""
+        self, video: Tensor, audio: Tensor, generator: torch.Generator | None = None, y: Tensor | None = None,
+        memory: Memory | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Drop the clean first frame, append noise, and clear the next one: N steps.
+
+        `memory` is that after the dropped frame; a model with memory slots needs it.
+        """
+        if self.memory_layout.frames and memory is None:
+            raise ValueError(
+                "this model remembers frames: give roll the memory, see RollingSampler.empty_memory"
+            )
         video, audio = append_noise(video, generator), append_noise(audio, generator)
         for t, dt in self.schedule.roll_steps(self.steps_per_frame):
-            video, audio = self._step(video, audio, t, dt, y)
+            video, audio = self._step(video, audio, t, dt, y, memory)
         return video, audio
 
     @torch.no_grad()
@@ -161,6 +187,7 @@ class RollingSampler:
         """Frames with modality `which` given: `clip` (b l ...), its fixed `noise` (b max(l, k) ...)."""
         window, length = self.schedule.window, clip.shape[1]
         given = noise[:, :window]
+        memory = self.empty_memory(*((made, given) if which == AUDIO else (given, made)))
         for frame in range(length):
             steps = self.schedule.preroll_steps if frame == 0 else self.schedule.roll_steps
             if frame:
@@ -171,14 +198,16 @@ class RollingSampler:
             ahead = slice(frame, min(frame + window, length))
             for t, dt in steps(self.steps_per_frame):
                 made, given = self._conditional_step(
-                    which, clip[:, ahead], noise[:, ahead], made, given, t, dt, scale, y
+                    which, clip[:, ahead], noise[:, ahead], made, given, t, dt, scale, y, memory
                 )
             pair = made[:, 0].clone(), clip[:, frame].clone()
-            yield pair if which == AUDIO else pair[::-1]
+            pair = pair if which == AUDIO else pair[::-1]
+            memory = memory and memory.after(*pair)  # before the caller may overwrite them
+            yield pair
 
     def _conditional_step(
         self, which: int, clean: Tensor, noise: Tensor, made: Tensor, given: Tensor,
-        t: Tensor, dt: Tensor, scale: float, y: Tensor | None,
+        t: Tensor, dt: Tensor, scale: float, y: Tensor | None, memory: Memory | None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """One Euler step of both modalities; `clean` and its `noise` (b j ...) are the given frames in the window."""
         known = clean.shape[1]
@@ -187,7 +216,7 @@ class RollingSampler:
         with torch.set_grad_enabled(scale != 0):
             made = made.detach().requires_grad_(scale != 0)
             pair = (made, given) if which == AUDIO else (given, made)
-            velocities = self.velocity(*pair, t, y)
+            velocities = self.velocity(*pair, t, y, memory)
             made_velocity, given_velocity = velocities if which == AUDIO else velocities[::-1]
             if scale:
                 error = (clean - noise - given_velocity[:, :known]).square().sum()
@@ -199,8 +228,16 @@ class RollingSampler:
         made = made.detach() + expand_time(dt, made) * made_velocity.detach()
         return made, given + expand_time(dt, given) * given_velocity.detach()
 
-    def velocity(self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The model's velocity, guided where a scale is not 1. `t` is (b k)."""
+    def velocity(
+        self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None, memory: Memory | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The model's velocity of the window, guided where a scale is not 1. `t` is (b k)."""
+        if memory is None:
+            return self._guided(video, audio, t, y)
+        velocities = self._guided(*memory.before(video, audio, t), y)
+        return tuple(part[:, memory.layout.frames :] for part in velocities)
+
+    def _guided(self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         labelled = self.model(video, audio, t, y)
         if self._scales == (1, 1):
             return labelled
@@ -208,11 +245,11 @@ class RollingSampler:
         return tuple(n + s * (label - n) for n, label, s in zip(null, labelled, self._scales, strict=True))
 
     def _step(
-        self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None
+        self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None, memory: Memory | None
     ) -> tuple[Tensor, Tensor]:
         """One Euler step of the whole window: x <- x + dt * velocity; t and dt are (k,)."""
         t, dt = (times.to(video.device).expand(len(video), -1) for times in (t, dt))
-        video_velocity, audio_velocity = self.velocity(video, audio, t, y)
+        video_velocity, audio_velocity = self.velocity(video, audio, t, y, memory)
         video = video + expand_time(dt, video) * video_velocity
         audio = audio + expand_time(dt, audio) * audio_velocity
         return video, audio
@@ -256,6 +293,12 @@ def check_guidance(scale: Guidance) -> tuple[float, float]:
             f"guidance_scale must be a number, or one for video and one for audio, not {scale!r}"
         )
     return both
+
+
+def check_warm_frames(warm_frames: int) -> None:
+    """Raise a ValueError unless this is a whole number of frames, at least 0."""
+    if isinstance(warm_frames, bool) or not isinstance(warm_frames, int) or warm_frames < 0:
+        raise ValueError(f"warm_frames must be a whole number, at least 0, not {warm_frames!r}")
 
 
 def _fixed_noise(

@@ -25,16 +25,24 @@ class RollingSchedule:
     Attributes:
         window: frames in the window (paper: T).
         preroll_probability: share of training samples with pre-rolling times (paper: theta, Eq. 8).
+        transition_probability: share of training samples with times from `transition`, taken from the rolling ones.
+            0 is the paper's; for training alone, a sampler does not look at it.
     """
 
     window: int = 10
     preroll_probability: float = 0.2
+    transition_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if not _is_count(self.window):
             raise ValueError(f"window must be a whole number of frames, at least 1, not {self.window!r}")
         if not 0 <= self.preroll_probability <= 1:
             raise ValueError(f"preroll_probability must lie in [0, 1], not {self.preroll_probability!r}")
+        if not 0 <= self.transition_probability <= 1 - self.preroll_probability:
+            raise ValueError(
+                f"transition_probability must lie in [0, 1 - preroll_probability = {1 - self.preroll_probability:g}], "
+                f"not {self.transition_probability!r}"
+            )
 
     def rolling(self, w: Tensor) -> Tensor:
         """t_k = 1 - (k + w) / T (Eq. 6): w in [0, 1] of shape (b,) -> (b k)."""
@@ -50,14 +58,33 @@ class RollingSchedule:
         position = torch.arange(self.window, device=w.device, dtype=torch.float64)
         return (1 - (position / self.window + w.double()[:, None])).clamp(0, 1).to(w.dtype)
 
+    def transition(self, w: Tensor, towards_rolling: Tensor) -> Tensor:
+        """Times between pre-rolling and rolling: both arguments in [0, 1] of shape (b,) -> (b k).
+
+        Eq. 6 is Eq. 7 at w / T: rolling is the last T-th of pre-rolling, in which the last frame starts. So
+        pre-rolling at w T^(-u) goes over into rolling as u goes from 0 to 1, and the windows between them, in which
+        most frames have started, become as frequent as the others. An idea of this library's, not of the paper's.
+        """
+        return self.prerolling(w * self.window**-towards_rolling)
+
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
         """Training times (b k) in [1e-6, 1 - 1e-6]: one w ~ U(0, 1) and one choice of phase a sample (Eq. 8)."""
+        return self.draw_phase(batch, generator)[0]
+
+    def draw_phase(self, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Training times (b k) as `draw` has them, and which samples roll (b,): frames have been emitted before."""
         w = torch.rand(batch, generator=generator)
         is_rolling = torch.bernoulli(
             torch.full((batch, 1), 1 - self.preroll_probability), generator=generator
-        )
-        t = torch.where(is_rolling.bool(), self.rolling(w), self.prerolling(w))
-        return t.clamp(TIME_MARGIN, 1 - TIME_MARGIN)
+        ).bool()
+        t = torch.where(is_rolling, self.rolling(w), self.prerolling(w))
+        if self.transition_probability:  # only here: without it, the draws of a generator stay as they were
+            share = self.transition_probability / (1 - self.preroll_probability)
+            between, towards_rolling = torch.rand(2, batch, generator=generator)
+            in_transition = is_rolling & (between < share)[:, None]
+            t = torch.where(in_transition, self.transition(w, towards_rolling), t)
+            is_rolling = is_rolling & ~in_transition
+        return t.clamp(TIME_MARGIN, 1 - TIME_MARGIN), is_rolling[:, 0]
 
     def preroll_steps(self, steps_per_frame: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The T N Euler steps from pure noise to a window whose first frame is clean: (t (k,), dt (k,)) each.

@@ -10,19 +10,24 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rflav_lib.data.windows import TrainingClips
-from rflav_lib.schedule import RollingSchedule
+from rflav_lib.flow import VelocityModel, expand_time, rolled_out_noise
+from rflav_lib.memory import MemoryLayout
 from rflav_lib.train_config import TrainConfig
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clean video (b k c h w) and audio (b k f m), their noise, times (b k), and labels (b,) or None."""
+    """Clean video (b k c h w) and audio (b k f m), their noise, times (b k), and labels (b,) or None.
+
+    Memory slots, if the config has any, stand in front of the window: clean frames at t = 1, zeros at t = 0.
+    """
 
     video: Tensor
     audio: Tensor
@@ -31,20 +36,34 @@ class Batch:
     audio_noise: Tensor
     y: Tensor | None
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> Self:
         """Move every tensor; from pinned memory, without waiting for it."""
-        return Batch(*(None if x is None else x.to(device, non_blocking=True) for x in vars(self).values()))
+        return type(self)(
+            *(None if x is None else x.to(device, non_blocking=True) for x in vars(self).values())
+        )
 
-    def pin_memory(self) -> "Batch":
+    def pin_memory(self) -> Self:
         """Copy to memory from which a GPU reads by itself."""
-        return Batch(*(None if x is None else x.pin_memory() for x in vars(self).values()))
+        return type(self)(*(None if x is None else x.pin_memory() for x in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class RollOutBatch(Batch):
+    """A batch that the model is to roll out itself: each sample from so much flow time further back, `back` (b,)."""
+
+    back: Tensor
+
+    def rolled_out(self, model: VelocityModel, steps: int) -> Batch:
+        """The batch to train on: its noise leads through states that the model has made (`rolled_out_noise`)."""
+        video_noise, audio_noise = rolled_out_noise(model, **vars(self), steps=steps)
+        return Batch(self.video, self.audio, self.t, video_noise, audio_noise, self.y)
 
 
 class Samples:
     """Draws samples by number.
 
     Args:
-        config: says seed, window, theta and class dropout.
+        config: says seed, window, theta and class dropout, and what is not the paper's.
         data: the encoded clips.
         drop_labels: the model's way to leave out labels, (label, generator) -> label.
     """
@@ -56,30 +75,84 @@ class Samples:
         drop_labels: Callable[[Tensor, torch.Generator], Tensor],
     ) -> None:
         self.config, self.data, self._drop_labels = config, data, drop_labels
-        self.schedule = RollingSchedule(config.window, config.preroll_probability)
+        self.schedule = config.schedule
+        self.memory = MemoryLayout(config.sink_frames, config.context_frames)
 
     def draw(self, step: int, samples: range) -> Batch:
         """The given samples of a step, by number; the same whoever draws them."""
         drawn = [self._draw_one(step, number) for number in samples]
-        video, audio, t, video_noise, audio_noise, labels = zip(*drawn, strict=True)
+        *frames, labels, backs = zip(*drawn, strict=True)
         y = None if labels[0] is None else torch.stack(labels)
-        return Batch(*(torch.stack(part) for part in (video, audio, t, video_noise, audio_noise)), y)
+        parts = (*(torch.stack(part) for part in frames), y)
+        return RollOutBatch(*parts, torch.stack(backs)) if self.config.rollout_probability else Batch(*parts)
 
     def _draw_one(self, step: int, number: int) -> tuple:
-        seed = np.random.SeedSequence((self.config.seed, step, number)).generate_state(1, np.uint64)[0]
+        config = self.config
+        seed = np.random.SeedSequence((config.seed, step, number)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(seed))
-        video, audio, label = self.data.draw_window(generator, self.config.window)
-        t = self.schedule.draw(1, generator)[0]
+        past = self._draw_past(generator)
+        video, audio, label = self.data.draw_window(generator, past + config.window)
+        t, rolls = self.schedule.draw_phase(1, generator)
+        history = [part[:past] if rolls else part[:0] for part in (video, audio)]
+        video, audio, t = video[past:], audio[past:], t[0]
         video_noise, audio_noise = (torch.randn(x.shape, generator=generator) for x in (video, audio))
-        if label is None:
-            return video, audio, t, video_noise, audio_noise, None
+        if label is not None:
+            label = self._drop_labels(self._checked(label, step, number), generator)
+        # what is not the paper's is drawn last: switched off, it leaves all other draws as they are
+        back = self._draw_back(generator)
+        if config.history_noise:
+            strength = config.history_noise * torch.rand((), generator=generator)
+            video_noise, audio_noise = (
+                noise
+                + expand_time(strength * t / (1 - t), noise) * torch.randn(noise.shape, generator=generator)
+                for noise in (video_noise, audio_noise)
+            )
+            history = [x + strength * torch.randn(x.shape, generator=generator) for x in history]
+        frames = video, audio, t, video_noise, audio_noise
+        if self.memory.frames:
+            frames = self._with_memory(history, frames)
+        return *frames, label, back
+
+    def _draw_past(self, generator: torch.Generator) -> int:
+        """How many frames the stream has emitted before a rolling window: 1 to `longest_past`."""
+        if not self.memory.frames:
+            return 0
+        return int(torch.randint(1, self.config.longest_past + 1, (), generator=generator))
+
+    def _draw_back(self, generator: torch.Generator) -> Tensor:
+        """How far a sample is noised back for a roll-out: up to what one shift of the window clears, or 0."""
+        if not self.config.rollout_probability:
+            return torch.zeros(())
+        chosen, share = torch.rand(2, generator=generator)
+        return (chosen < self.config.rollout_probability) * share / self.config.window
+
+    def _with_memory(self, history: list[Tensor], frames: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Put memory slots in front of a window: what the frames of `history` leave in them, as when sampling."""
+        video, audio, t, video_noise, audio_noise = frames
+        sources = self.memory.sources(len(history[0]))
+        slots = [
+            torch.stack([torch.zeros_like(part[0]) if n is None else past[n] for n in sources])
+            for past, part in zip(history, (video, audio), strict=True)
+        ]
+        times = torch.tensor([float(n is not None) for n in sources])
+        none = [torch.zeros_like(slot) for slot in slots]
+        pairs = (
+            (slots[0], video),
+            (slots[1], audio),
+            (times, t),
+            (none[0], video_noise),
+            (none[1], audio_noise),
+        )
+        return tuple(torch.cat(pair) for pair in pairs)
+
+    def _checked(self, label: int, step: int, number: int) -> Tensor:
         classes = len(self.data.class_names)
         if not 0 <= label < classes:
             raise ValueError(
                 f"data: sample {number} of step {step} has label {label}, but there are {classes} classes, 0 to "
                 f"{classes - 1}: {', '.join(self.data.class_names)}"
             )
-        return video, audio, t, video_noise, audio_noise, self._drop_labels(torch.tensor(label), generator)
+        return torch.tensor(label)
 
 
 class BatchSource:

@@ -8,6 +8,7 @@ from typing import Any
 from rflav_lib import ROOT
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.fusion import FUSIONS
+from rflav_lib.schedule import RollingSchedule
 from rflav_lib.yaml_config import YamlConfig
 
 # fields that say where and how often to write, or how to compute the same: a resumed run may change them
@@ -59,6 +60,15 @@ class TrainConfig(YamlConfig):
     preroll_probability: float = 0.2
     weighting: str = "logit_normal"
 
+    # against the jump after the first window (Fig. 5); none of it is the paper's, all is off
+    transition_probability: float = 0.0  # share of samples with times between pre-rolling and rolling
+    sink_frames: int = 0  # the first frames of the stream stay visible: see rflav_lib.memory
+    context_frames: int = 0  # the last emitted frames stay visible
+    longest_past: int = 20  # with either: frames at most between the stream's start and a training window
+    rollout_probability: float = 0.0  # share of samples on the model's own roll-outs: see rolled_out_noise
+    rollout_steps: int = 1  # Euler steps of a roll-out
+    history_noise: float = 0.0  # standard deviation, at most, of extra noise on clean frames; t stays
+
     # optimisation
     batch_size: int = 16
     accumulation_steps: int = 1
@@ -95,12 +105,25 @@ class TrainConfig(YamlConfig):
             ("tracker", self.tracker in ("tensorboard", "none"), "tensorboard or none"),
             (
                 "clip_frames",
-                bool(self.latents) or self.clip_frames >= self.window,
-                f"at least the window, {self.window}",
+                bool(self.latents) or self.clip_frames >= self.longest_sample,
+                f"at least the window, {self.window}"
+                + f", and longest_past, {self.longest_past}" * (self.longest_sample > self.window),
             ),
             ("hidden_size", self.hidden_size % self.num_heads == 0, f"a multiple of {self.num_heads} heads"),
             ("class_dropout", 0 <= self.class_dropout < 1, "in [0, 1)"),
             ("preroll_probability", 0 <= self.preroll_probability <= 1, "in [0, 1]"),
+            (
+                "transition_probability",
+                0 <= self.transition_probability <= 1 - self.preroll_probability,
+                "in [0, 1 - preroll_probability]",
+            ),
+            ("rollout_probability", 0 <= self.rollout_probability <= 1, "in [0, 1]"),
+            ("history_noise", 0 <= self.history_noise < float("inf"), "at least 0"),
+            (
+                "weighting",
+                self.weighting == "logit_normal" or not (self.rollout_probability or self.history_noise),
+                "logit_normal with rollout_probability or history_noise, whose errors have no bound at t = 1",
+            ),
             ("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)"),
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("audio_scale", self.audio_scale > 0, "above 0"),
@@ -111,10 +134,14 @@ class TrainConfig(YamlConfig):
         at_least_one = (
             "clips", "n_mels", "depth", "num_heads", "patch_size", "window", "batch_size",
             "accumulation_steps",
-            "max_steps", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints",
+            "max_steps", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "longest_past",
+            "rollout_steps",
         )  # fmt: skip
         check += [(key, getattr(self, key) >= 1, "at least 1") for key in at_least_one]
-        not_negative = ("seed", "warmup_steps", "weight_decay", "prefetch", "sample_frames", "keep_every")
+        not_negative = (
+            "seed", "warmup_steps", "weight_decay", "prefetch", "sample_frames", "keep_every", "sink_frames",
+            "context_frames",
+        )  # fmt: skip
         check += [(key, getattr(self, key) >= 0, "at least 0") for key in (*not_negative, "latent_size")]
         check.append(("classes", self.classes >= -1, "at least 0, or -1"))
         for key, holds, wanted in check:
@@ -125,6 +152,16 @@ class TrainConfig(YamlConfig):
     def output_path(self) -> Path:
         """The folder of the run."""
         return ROOT / self.output_dir
+
+    @property
+    def schedule(self) -> RollingSchedule:
+        """The times of training and sampling."""
+        return RollingSchedule(self.window, self.preroll_probability, self.transition_probability)
+
+    @property
+    def longest_sample(self) -> int:
+        """Frames of a clip that a training sample takes at most: the window, and its past where memory needs one."""
+        return self.window + (self.longest_past if self.sink_frames + self.context_frames else 0)
 
     def samples_a_step(self, processes: int) -> int:
         """Samples of one optimizer step, over all processes and micro-batches."""

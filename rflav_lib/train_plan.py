@@ -92,7 +92,8 @@ def data_shape(config: TrainConfig) -> tuple[tuple[int, int, int], int]:
 
 def random_batch(settings: dict, batch: int, device: str | torch.device) -> Batch:
     """Noise of the shapes that the model takes; times spread over (0, 1)."""
-    frames, size, classes = settings["window"], settings["latent_size"], settings["num_classes"]
+    size, classes = settings["latent_size"], settings["num_classes"]
+    frames = settings["window"] + settings["sink_frames"] + settings["context_frames"]
     video = torch.randn(batch, frames, settings["in_channels"], size, size, device=device)
     audio = torch.randn(batch, frames, settings["mel_frames"], settings["n_mels"], device=device)
     t = torch.linspace(0.95, 0.05, frames, device=device).expand(batch, -1)
@@ -146,7 +147,8 @@ def activation_bytes(config: TrainConfig, settings: dict, device: torch.device) 
         return saved_bytes(settings, config.batch_size, config.precision, device)
     around = saved_bytes({**settings, "depth": 1}, config.batch_size, config.precision, device)
     tokens = (settings["latent_size"] // settings["patch_size"]) ** 2 + settings["mel_frames"]
-    block_input = 4 * config.batch_size * settings["window"] * tokens * settings["hidden_size"]
+    frames = settings["window"] + settings["sink_frames"] + settings["context_frames"]
+    block_input = 4 * config.batch_size * frames * tokens * settings["hidden_size"]
     return around + settings["depth"] * block_input
 
 

@@ -19,12 +19,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from rflav_lib import ROOT, checkpoints
 from rflav_lib.data.latents import LatentCache, encode_toy_clips
 from rflav_lib.data.windows import TrainingClips
-from rflav_lib.flow import VelocityModel, Weighting, flow_weight, rolling_flow_errors, velocity
+from rflav_lib.flow import (
+    VelocityModel,
+    Weighting,
+    flow_weight,
+    rolling_flow_errors,
+    velocity,
+)
 from rflav_lib.image_codec import load_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.pipeline import RFLAVPipeline
-from rflav_lib.schedule import RollingSchedule
-from rflav_lib.train_batches import Batch, BatchSource, Samples
+from rflav_lib.train_batches import Batch, BatchSource, RollOutBatch, Samples
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_meter import Meter
 from rflav_lib.transformer import RFLAVTransformer
@@ -35,7 +40,7 @@ BETAS = (0.9, 0.99)
 
 MODEL_KEYS = (
     "patch_size", "hidden_size", "depth", "num_heads", "mlp_ratio", "window", "n_mels", "class_dropout",
-    "fusion", "causal",
+    "fusion", "causal", "sink_frames", "context_frames",
 )  # fmt: skip
 
 
@@ -56,7 +61,7 @@ class TrainRun:
         self.mel = MelCodec(
             n_mels=config.n_mels, audio_scale=config.audio_scale, peak=config.audio_peak or None
         )
-        self.schedule = RollingSchedule(config.window, config.preroll_probability)
+        self.schedule = config.schedule
         self._check_data(self.data)
         torch.manual_seed(config.seed)
         model = RFLAVTransformer(
@@ -67,6 +72,8 @@ class TrainRun:
             **{key: getattr(config, key) for key in MODEL_KEYS},
         )
         self.samples = Samples(config, self.data, model.drop_labels)
+        # clips that are too short are named now, not at the first step that draws one
+        self.data.draw_window(torch.Generator().manual_seed(config.seed), config.longest_sample)
         self.model, self.optimizer = self.accelerator.prepare(*prepared_for_speed(model, config))
         self.ema = EMAModel(
             self.bare_model.parameters(), config.ema_decay, foreach=self.accelerator.device.type == "cuda"
@@ -139,9 +146,12 @@ class TrainRun:
         for micro in range(config.accumulation_steps):
             batch = self.batches.take(self.step, micro)
             with accelerator.accumulate(self.model), fast_attention(accelerator.device):
-                video, audio = weighted_errors(self.model, batch, config.weighting)
+                if isinstance(batch, RollOutBatch):
+                    batch = batch.rolled_out(self.model, config.rollout_steps)
+                errors = weighted_errors(self.model, batch, config.weighting)
+                video, audio = (part[:, -config.window :] for part in errors)  # memory frames are given
                 accelerator.backward(video.mean() + audio.mean())
-                nothing = weights(batch.t, config.weighting) * power(batch)
+                nothing = (weights(batch.t, config.weighting) * power(batch))[:, -config.window :]
                 self.meter.add_batch(self.batches.numbers(micro), video, audio, nothing)
         norm = accelerator.clip_grad_norm_(self.model.parameters(), config.max_grad_norm)
         for group in self.optimizer.param_groups:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rflav_lib.attention import ModulatedNorm, Modulation, SelfAttention
 from rflav_lib.fusion import FUSIONS
+from rflav_lib.memory import MemoryLayout
 
 TIME_FREQUENCIES = 256  # sines and cosines that a time is expanded into, as released
 
@@ -87,6 +88,8 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         class_dropout: share of training labels that `drop_labels` replaces by "no class".
         fusion: "joint_attention" (a), "average" (b) or "conditioned_average" (c), see `rflav_lib.fusion`.
         causal: no frame sees a later one, so the outputs of the first frames do not depend on the rest at all.
+        sink_frames, context_frames: memory slots in front of the window, see `rflav_lib.memory`; the released
+            models have none. With m of them, every input begins with m frames of memory.
 
     Raises:
         ValueError: sizes below one or that do not divide, a share outside [0, 1], or an unknown fusion.
@@ -112,6 +115,8 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         class_dropout: float = 0.1,
         fusion: str = "conditioned_average",
         causal: bool = True,
+        sink_frames: int = 0,
+        context_frames: int = 0,
     ) -> None:
         super().__init__()
         sizes = {
@@ -122,8 +127,12 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, not {size}")
-        if num_classes < 0:
-            raise ValueError(f"num_classes must be at least 0, not {num_classes}")
+        not_negative = {
+            "num_classes": num_classes, "sink_frames": sink_frames, "context_frames": context_frames,
+        }  # fmt: skip
+        for name, count in not_negative.items():
+            if count < 0:
+                raise ValueError(f"{name} must be at least 0, not {count}")
         if not 0 <= class_dropout <= 1:
             raise ValueError(f"class_dropout must lie in [0, 1], not {class_dropout}")
         if latent_size % patch_size:
@@ -137,6 +146,11 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         self.video_patch_position = nn.Parameter(torch.empty(1, 1, patches, hidden_size))
         self.audio_time_position = nn.Parameter(torch.empty(1, window, 1, hidden_size))
         self.audio_mel_position = nn.Parameter(torch.empty(1, 1, mel_frames, hidden_size))
+        self.memory_layout = MemoryLayout(sink_frames, context_frames)
+        if self.memory_layout.frames:  # places of their own: those of the window keep their meaning
+            shape = (1, self.memory_layout.frames, 1, hidden_size)
+            self.video_memory_position = nn.Parameter(torch.empty(shape))
+            self.audio_memory_position = nn.Parameter(torch.empty(shape))
         self.frequencies = Timesteps(TIME_FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.video_time = TimestepEmbedding(TIME_FREQUENCIES, hidden_size)
         self.audio_time = TimestepEmbedding(TIME_FREQUENCIES, hidden_size)
@@ -172,6 +186,21 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
                 module.zero()
             elif isinstance(module, OutputHead):
                 nn.init.zeros_(module.linear.weight)
+        if (
+            self.memory_layout.frames
+        ):  # last: a seed gives the other weights their values with and without memory
+            for table in (self.video_memory_position, self.audio_memory_position):
+                nn.init.normal_(table, std=0.02)
+
+    @property
+    def time_positions(self) -> tuple[Tensor, Tensor]:
+        """Time tables of both branches (1 m+T 1 d): memory slots, if there are any, then the window."""
+        if not self.memory_layout.frames:
+            return self.video_time_position, self.audio_time_position
+        return (
+            torch.cat([self.video_memory_position, self.video_time_position], dim=1),
+            torch.cat([self.audio_memory_position, self.audio_time_position], dim=1),
+        )
 
     @property
     def null_label(self) -> int:
@@ -210,11 +239,12 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         frames = video.shape[1]
         dtype = self.video_embedding.weight.dtype  # states stay float32 even where the weights are bf16
         video, audio = video.to(dtype), audio.to(dtype)
+        video_time_position, audio_time_position = self.time_positions
         patches = self.video_embedding(rearrange(video, "b k c h w -> (b k) c h w"))
         video = rearrange(patches, "(b k) d rows columns -> b k (rows columns) d", k=frames)
-        video = video + self.video_time_position[:, :frames] + self.video_patch_position
+        video = video + video_time_position[:, :frames] + self.video_patch_position
         audio = self.audio_embedding(audio)
-        audio = audio + self.audio_time_position[:, :frames] + self.audio_mel_position
+        audio = audio + audio_time_position[:, :frames] + self.audio_mel_position
         return video, audio
 
     def unpatchify(self, patches: Tensor) -> Tensor:
@@ -234,7 +264,7 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         """Velocity of both modalities.
 
         Args:
-            video: noisy latents (b k c h w); k may be smaller than the window.
+            video: noisy latents (b k c h w), memory slots first; frames of the window may be missing at the end.
             audio: noisy mel segments (b k f m).
             t: flow time of each frame (b k), 0 = noise, 1 = clean.
             y: class labels (b,), int64; None means "no class".
@@ -261,8 +291,10 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
 
     def _check(self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None) -> None:
         config, (batch, frames) = self.config, video.shape[:2]
-        if frames > config.window:
-            raise ValueError(f"video has {frames} frames, but this model's window is {config.window}")
+        memory = self.memory_layout.frames
+        if not memory < frames <= memory + config.window:
+            slots = f" behind {memory} memory slots" if memory else ""
+            raise ValueError(f"video has {frames} frames, but this model's window is {config.window}{slots}")
         expected = {
             "video": (video, (batch, frames, config.in_channels, config.latent_size, config.latent_size)),
             "audio": (audio, (batch, frames, config.mel_frames, config.n_mels)),

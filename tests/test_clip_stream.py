@@ -222,7 +222,10 @@ class Playing:
     def preroll(self, video, audio, y):
         return video, self.segments[:, : self.window]
 
-    def roll(self, video, audio, generator, y):
+    def empty_memory(self, video, audio):
+        return None
+
+    def roll(self, video, audio, generator, y, memory):
         self.frame += 1
         return video, self.segments[:, self.frame : self.frame + self.window]
 

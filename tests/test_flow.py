@@ -11,6 +11,8 @@ from rflav_lib.flow import (
     flow_weight,
     interpolate,
     logit_normal,
+    noise_of_state,
+    rolled_out_noise,
     rolling_flow_errors,
     rolling_flow_loss,
     velocity,
@@ -203,3 +205,52 @@ def test_audio_of_another_length_than_video_is_refused():
 def test_unknown_weighting_is_refused():
     with pytest.raises(ValueError, match="weighting must be .* 'sigmoid'"):
         recorded_loss(reference_model(), "sigmoid")
+
+
+def test_the_noise_of_a_state_leads_through_it_and_from_it_to_the_truth():
+    clean, state = torch.randn(2, 2, 3, 4, 5, 5, generator=torch.Generator().manual_seed(0)).double()
+    t = torch.tensor([[0.0, 0.5, 0.99], [0.2, 0.7, 0.9]]).double()
+    noise = noise_of_state(state, clean, t)
+    assert_within(interpolate(clean, noise, t), state, 1e-12)
+    assert_within(state + expand_time(1 - t, state) * velocity(clean, noise), clean, 1e-12)
+
+
+def test_a_roll_out_is_where_euler_steps_of_the_model_lead():
+    video, audio, _ = window_inputs(2, 4)
+    video_noise, audio_noise, _ = window_inputs(2, 4, seed=1)
+    t = torch.tensor([[1.0, 0.9, 0.5, 0.1], [0.95, 0.7, 0.45, 0.2]])
+    times = []
+
+    def model(video, audio, t, y):
+        times.append(t)
+        return -video, 2 * audio
+
+    back = torch.tensor([0.2, 0.0])
+    noises = rolled_out_noise(model, video, audio, t, video_noise, audio_noise, None, back, steps=2)
+    start = torch.tensor([1.0, 0.7, 0.3, 0.0])
+    assert_within(times[0][0], start, 1e-6)
+    assert_within(times[1][0], (start + t[0]) / 2, 1e-6)
+    for clean, noise, rolled, factor in zip(
+        (video, audio), (video_noise, audio_noise), noises, (-1, 2), strict=True
+    ):
+        assert torch.equal(rolled[1], noise[1]), "not noised back: as it was"
+        assert torch.equal(rolled[0, 0], noise[0, 0]), "a clean memory frame: as it was"
+        half = expand_time((t[0] - start) / 2, clean[0])
+        expected = interpolate(clean[:1], noise[:1], start[None])[0] * (1 + factor * half) ** 2
+        found = interpolate(clean[:1], rolled[:1], t[:1])[0]
+        assert_within(found[1:], expected[1:], 1e-5)
+    assert not noises[0].requires_grad
+
+
+def test_a_perfect_model_rolls_out_to_where_the_noise_was():
+    video, audio, t = window_inputs(2, 4)
+    video_noise, audio_noise, _ = window_inputs(2, 4, seed=1)
+
+    def perfect(*_):
+        return video - video_noise, audio - audio_noise
+
+    rolled = rolled_out_noise(
+        perfect, video, audio, 0.9 * t, video_noise, audio_noise, None, torch.tensor([0.1, 0.3])
+    )
+    for found, noise in zip(rolled, (video_noise, audio_noise), strict=True):
+        assert_within(found, noise, 1e-4)

@@ -10,6 +10,8 @@ from tests.golden import assert_within, vectors
 
 CASES = [(window, steps) for window in (4, 5, 10) for steps in (1, 2, 5)]
 
+WINDOW_OF_TRANSITION = 10
+
 
 @pytest.mark.parametrize(("window", "steps"), CASES)
 @pytest.mark.parametrize("phase", ["preroll", "roll"])
@@ -139,3 +141,44 @@ def test_steps_per_frame_must_be_a_positive_whole_number(steps):
 def test_schedule_cannot_be_changed_behind_a_sampler():
     with pytest.raises(dataclasses.FrozenInstanceError):
         RollingSchedule(4).window = 5
+
+
+def test_rolling_is_the_last_part_of_prerolling_and_transition_lies_between():
+    schedule, w = RollingSchedule(WINDOW_OF_TRANSITION), torch.rand(50, dtype=torch.float64)
+    ends = [schedule.transition(w, torch.full_like(w, u)) for u in (0.0, 1.0)]
+    torch.testing.assert_close(ends[0], schedule.prerolling(w))
+    torch.testing.assert_close(ends[1], schedule.rolling(w))
+    between = schedule.transition(w, torch.full_like(w, 0.5))
+    assert (between >= ends[0]).all() and (between <= ends[1]).all() and (between < ends[1]).any()
+
+
+def test_transition_times_take_their_share_of_the_rolling_ones():
+    schedule = RollingSchedule(WINDOW_OF_TRANSITION, 0.2, 0.5)
+    t, rolls = schedule.draw_phase(20_000, torch.Generator().manual_seed(0))
+    assert rolls.double().mean().item() == pytest.approx(0.3, abs=0.02)
+    # w ~ U(0, 1): rolling never has its first frame below 1 - 1/T, pre-rolling is mostly there, transition half-way
+    early = (t[:, 0] < 1 - 1 / WINDOW_OF_TRANSITION).double().mean().item()
+    assert 0.2 * 0.9 + 0.02 < early < 0.7 * 0.9
+    assert torch.equal(
+        schedule.draw(9, torch.Generator().manual_seed(0)),
+        schedule.draw_phase(9, torch.Generator().manual_seed(0))[0],
+    )
+
+
+def test_without_transition_the_draws_are_those_of_eq_8():
+    """The very numbers: w first, then the phase, and nothing else from the generator."""
+    schedule, generator = RollingSchedule(6, 0.3), torch.Generator().manual_seed(4)
+    t, rolls = schedule.draw_phase(64, generator)
+    same = torch.Generator().manual_seed(4)
+    w, phase = (
+        torch.rand(64, generator=same),
+        torch.bernoulli(torch.full((64, 1), 0.7), generator=same).bool(),
+    )
+    expected = torch.where(phase, schedule.rolling(w), schedule.prerolling(w)).clamp(1e-6, 1 - 1e-6)
+    assert torch.equal(t, expected) and torch.equal(rolls, phase[:, 0])
+    assert torch.equal(generator.get_state(), same.get_state())
+
+
+def test_a_share_of_transition_that_theta_leaves_no_room_for_is_refused():
+    with pytest.raises(ValueError, match=r"transition_probability must lie in .* = 0.8.*, not 0.9"):
+        RollingSchedule(10, 0.2, 0.9)

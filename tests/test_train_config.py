@@ -76,6 +76,24 @@ def test_changes_override_the_file():
         ({"tracker": "wandb"}, "tracker must be tensorboard or none"),
         ({"diverged_above": 1.0}, "diverged_above must be above 1"),
         ({"keep_every": -1}, "keep_every must be at least 0"),
+        (
+            {"transition_probability": 0.9},
+            "transition_probability must be in .0, 1 - preroll_probability., not 0.9",
+        ),
+        ({"sink_frames": -1}, "sink_frames must be at least 0, not -1"),
+        ({"context_frames": -2}, "context_frames must be at least 0, not -2"),
+        ({"longest_past": 0}, "longest_past must be at least 1, not 0"),
+        (
+            {"sink_frames": 1, "clip_frames": 25},
+            "clip_frames must be at least the window, 10, and longest_past, 20",
+        ),
+        ({"rollout_probability": 1.5}, "rollout_probability must be in .0, 1., not 1.5"),
+        ({"rollout_steps": 0}, "rollout_steps must be at least 1"),
+        ({"history_noise": -0.1}, "history_noise must be at least 0"),
+        (
+            {"history_noise": 0.1, "weighting": "uniform"},
+            "weighting must be logit_normal with rollout_probability",
+        ),
     ],
 )
 def test_bad_values_are_named(values, message):
