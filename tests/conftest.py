@@ -1,7 +1,9 @@
 """What tests have in common."""
 
+import ctypes
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -23,3 +25,38 @@ def same_threads() -> Iterator[None]:
     yield
     if threads and threads != torch.get_num_threads():
         torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def permissions_hold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Closed and read-only files are so for whoever runs this, for root too: its right to pass them is laid down."""
+    with ordinary_rights():
+        sample = tmp_path_factory.mktemp("sample")
+        sample.chmod(0o500)
+        try:
+            (sample / "file").touch()
+        except PermissionError:
+            yield
+        else:
+            pytest.skip("this user may write to read-only folders, and cannot do without that right")
+
+
+@contextmanager
+def ordinary_rights() -> Iterator[None]:
+    """Without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, in this thread and those it starts; where there are any."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of the interface; this thread
+    rights = (
+        ctypes.c_uint32 * 6
+    )()  # effective, permitted, inheritable: of rights 0 to 31, then of the others
+    if libc is None or libc.capget(header, rights):
+        yield
+        return
+    effective = rights[0]
+    rights[0] = effective & ~(1 << 1 | 1 << 2)
+    assert libc.capset(header, rights) == 0
+    try:
+        yield
+    finally:
+        rights[0] = effective
+        assert libc.capset(header, rights) == 0

@@ -1,6 +1,11 @@
 """Files appear whole or not at all."""
 
+import os
+import stat
+
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from rflav_lib.files import whole
 
@@ -38,3 +43,23 @@ def test_folders_are_replaced_whole(tmp_path):
         raise RuntimeError
     assert [path.name for path in target.iterdir()] == ["two"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are of Unix")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_weights_may_be_read_by_whom_the_umask_says(tmp_path, umask, mode):
+    """As checkpoints, pipelines and features are written: alone, and in a folder with others."""
+    before = os.umask(umask)
+    try:
+        with whole(tmp_path / "features.safetensors") as draft:
+            save_file({"x": torch.zeros(1)}, draft)
+        with whole(tmp_path / "step") as draft:
+            (draft / "deep").mkdir(parents=True)
+            save_file({"x": torch.zeros(1)}, draft / "deep" / "model.safetensors")
+            (draft / "run.sh").touch(mode=0o700)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()}
+    assert modes == {"features.safetensors": mode, "model.safetensors": mode, "run.sh": 0o700}, (
+        "and what was meant to be otherwise stays so; nothing is left beside them"
+    )

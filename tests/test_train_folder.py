@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         next(train(tiny_config(tmp_path, output_dir=str(tmp_path / "file" / "run"))))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write everywhere")
+@pytest.mark.usefixtures("permissions_hold")
 def test_a_read_only_folder_is_named(tmp_path):
     config = tiny_config(tmp_path)
     config.output_path.mkdir()

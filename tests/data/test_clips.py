@@ -191,9 +191,7 @@ def test_links_are_followed_inside_the_folder_alone(root, tmp_path):
     assert len(ClipFolder(tmp_path / "alias").files) == 4, "the root itself may be a link"
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read and write everything"
-)
+@pytest.mark.usefixtures("permissions_hold")
 def test_files_and_folders_that_may_not_be_read(root):
     locked, closed = root / "train" / "rain" / "a.mp4", root / "train" / "wind"
     locked.chmod(0)

@@ -6,8 +6,8 @@ from urllib.parse import unquote, urlsplit
 import html_site
 import nbformat
 import pytest
-from bs4 import BeautifulSoup
-from nbformat.v4 import new_markdown_cell, new_notebook
+from bs4 import BeautifulSoup, SoupStrainer
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from offline_pages import external_references
 
 HEAD = "# 00 · First\n\n**Goal.** See $x$,\nand more.\n**Cost.** About a minute and 1 GB.\n\n"
@@ -32,15 +32,16 @@ LINKS = "[answers](solutions/00_first_solutions.ipynb#1) [code](../lib/mel.py) [
 
 
 def write(path: Path, text: str) -> None:
-    """A notebook of one markdown cell."""
-    nbformat.write(new_notebook(cells=[new_markdown_cell(text)]), path)
+    """A notebook of one markdown cell and one of code."""
+    nbformat.write(new_notebook(cells=[new_markdown_cell(text), new_code_cell("print(2 + 2)")]), path)
 
 
 def loose_ends(site: Path) -> list[str]:
     """Links between pages of the site that lead nowhere."""
     found = []
     for page in site.rglob("*.html"):
-        for anchor in BeautifulSoup(page.read_text(), "html.parser").find_all("a", href=True):
+        anchors = SoupStrainer("a", href=True)
+        for anchor in BeautifulSoup(page.read_text(), "html.parser", parse_only=anchors).find_all("a"):
             parts = urlsplit(anchor["href"])
             if parts.path and not parts.scheme and not (page.parent / unquote(parts.path)).is_file():
                 found.append(f"{page.name}: {anchor['href']}")
@@ -93,7 +94,17 @@ def test_broken_and_missing_notebooks_are_named(root, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_site_of_this_repository(tmp_path):
+def test_the_site_of_this_repository(tmp_path, monkeypatch):
+    """Every link, formula and output. Code alone is left out: it holds none of them, and colouring it takes longest."""
+    read_pages = html_site.read_pages
+
+    def without_code(folder):
+        pages = read_pages(folder)
+        for cell in (cell for page in pages for cell in page.notebook.cells):
+            cell.source = "" if cell.cell_type == "code" else cell.source
+        return pages
+
+    monkeypatch.setattr(html_site, "read_pages", without_code)
     index = html_site.build(html_site.ROOT, tmp_path / "site")
     assert loose_ends(index.parent) == []
     pages = list(index.parent.glob("*.html"))

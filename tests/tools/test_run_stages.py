@@ -3,7 +3,14 @@
 import pytest
 from run_stages import STAGES, counts, run_stages
 
+pytestmark = pytest.mark.usefixtures("no_plugins")
 QUICK = ["-p", "no:cacheprovider", "--rootdir=/", "-q", "-c/dev/null"]
+
+
+@pytest.fixture
+def no_plugins(monkeypatch):
+    """The stages' own runs of pytest start in half the time without them."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,35 @@ def test_many_answers_at_once_start_one_thread(watch):
     assert firsts == list(range(0, CHUNK * len(firsts), CHUNK))
 
 
+def test_a_thread_that_ends_late_does_not_take_the_next_one_for_itself(watch):
+    """One has given up, and before it is gone an answer starts another: that one must stay known as the worker."""
+    each = watch(ahead=5, patience=0.05)
+    given_up, go_on, workers = threading.Event(), threading.Event(), []
+    credit = each.feed._credit
+
+    def slow_to_leave():
+        may = credit()
+        if not may and not given_up.is_set():
+            workers.append(threading.current_thread())
+            given_up.set()
+            assert go_on.wait(SECONDS)
+        return may
+
+    each.feed._credit = slow_to_leave
+    each.feed.begin()
+    assert given_up.wait(SECONDS)
+    each.feed._patience = SECONDS
+    each.feed.acknowledge(5)
+    until(lambda: each.feed.made == 10)
+    go_on.set()
+    workers[0].join(SECONDS)
+    assert not workers[0].is_alive()
+    assert each.feed.working
+    each.feed.acknowledge(10)
+    until(lambda: each.feed.made == 15)
+    assert len(each.stream.threads) == 2, "no third one beside the second"
+
+
 def test_the_stream_is_steered_between_clips(watch):
     each = watch(ahead=5)
     each.feed.begin()

@@ -152,7 +152,8 @@ def write_many(path, folder, name):
 
 def test_two_processes_append_at_the_same_time_and_every_line_is_whole(tmp_path):
     path = tmp_path / "answers.csv"
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["rflav_lib.view.study_answers"])  # it takes seconds: once, not four times
     # the last two are one rater in two tabs: each pair counts once
     workers = [
         context.Process(target=write_many, args=(path, tmp_path, name))
