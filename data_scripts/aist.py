@@ -25,7 +25,7 @@ from pathlib import Path
 
 from data_scripts.bundle import SPLITS, Bundle, bundle_folder, bundle_pieces, fetch_bundle
 from data_scripts.check import check_command
-from data_scripts.command import Options, SubCommand, accept_terms, add_from, run
+from data_scripts.command import Options, SubCommand, accept_terms, add_from, add_unpacked, run
 from data_scripts.fetch_many import CONNECTIONS, fetch_all
 from data_scripts.prepare import Piece, Recipe, add_recipe, prepare, tell_missing
 from data_scripts.published import FetchError, Remote
@@ -133,13 +133,7 @@ def _fetch_arguments(parser: ArgumentParser) -> None:
 
 
 def _prepare_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--from",
-        dest="given",
-        type=Path,
-        metavar="FOLDER",
-        help="the unpacked bundle (default: <root>/source)",
-    )
+    add_unpacked(parser)
     _add_original(parser)
     add_recipe(parser)
 

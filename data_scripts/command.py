@@ -83,6 +83,17 @@ def add_from(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_unpacked(parser: argparse.ArgumentParser) -> None:
+    """`--from`: the bundle as `fetch` leaves it."""
+    parser.add_argument(
+        "--from",
+        dest="given",
+        type=Path,
+        metavar="FOLDER",
+        help="the unpacked bundle (default: <root>/source)",
+    )
+
+
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """`--workers`: processes."""
     parser.add_argument("--workers", type=int, help="processes (default: as many as there are cores)")

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from data_scripts.bundle import SPLITS, Bundle, bundle_folder, bundle_pieces, fetch_bundle
 from data_scripts.check import check_command
-from data_scripts.command import Options, SubCommand, add_from, run
+from data_scripts.command import Options, SubCommand, add_from, add_unpacked, run
 from data_scripts.fetching import fetch
 from data_scripts.media_files import media_files
 from data_scripts.prepare import Piece, Recipe, add_recipe, prepare, tell_missing
@@ -141,13 +141,7 @@ def _fetch_arguments(parser: ArgumentParser) -> None:
 
 
 def _prepare_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--from",
-        dest="given",
-        type=Path,
-        metavar="FOLDER",
-        help="the unpacked bundle (default: <root>/source)",
-    )
+    add_unpacked(parser)
     parser.add_argument(
         "--original", action="store_true", help="cut the published list's clips from whole videos"
     )

@@ -1,6 +1,9 @@
 """Every notebook runs from top to bottom with its small parameters, in papermill as users call it.
 
 What is small is said by the notebook itself: its metadata `rflav.smoke` maps names of its parameters cell to values.
+One that is small as it is (`{}`) would run here as it does under nbval, so it runs there alone.
+
+Most of a run is loading libraries on one core, so two run beside each other where there are two.
 """
 
 import os
@@ -8,6 +11,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +24,13 @@ from nbformat.v4 import new_code_cell, new_notebook
 from notebook_contract import smoke_parameters
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
+PATHS = [
+    path
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")) + sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
+    if nbformat.read(path, as_version=4).metadata.get("rflav", {}).get("smoke") != {}
+]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+AT_ONCE = min(2, CORES)
 CELL_SECONDS = 300
 
 
@@ -52,8 +63,11 @@ def run(path: Path, folder: Path) -> tuple[float, float]:
     ]  # fmt: skip
     said = folder / "said.txt"
     began = time.monotonic()
+    environment = {"OMP_NUM_THREADS": str(CORES // AT_ONCE)} | os.environ
     with said.open("wb") as sink:
-        process = subprocess.Popen([str(part) for part in command], stdout=sink, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [str(part) for part in command], stdout=sink, stderr=subprocess.STDOUT, env=environment
+        )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -63,10 +77,24 @@ def run(path: Path, folder: Path) -> tuple[float, float]:
     return time.monotonic() - began, usage.ru_maxrss * unit / 1e9
 
 
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Path, Future[tuple[float, float]]]]:
+    """What became of each notebook that was asked for; they are begun in their order."""
+    items = (getattr(item, "callspec", None) for item in request.session.items)
+    paths = [item.params["path"] for item in items if item and isinstance(item.params.get("path"), Path)]
+    pool = ThreadPoolExecutor(AT_ONCE)
+    yield {
+        path: pool.submit(run, path, tmp_path_factory.mktemp(path.stem)) for path in paths if path in PATHS
+    }
+    pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_notebook_runs_small(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    seconds, gigabytes = run(path, tmp_path)
+def test_notebook_runs_small(path: Path, runs: dict, capsys: pytest.CaptureFixture[str]):
+    seconds, gigabytes = runs[path].result()
     with capsys.disabled():
         print(f"\n  {path.stem}: {seconds:.0f} s, {gigabytes:.1f} GB ", end="")
 
