@@ -165,22 +165,36 @@ def _redrawn(
 
 
 def at_infinity(
-    reference: FeatureSet, samples: FeatureSet, metric: str, *, points: int = 8, seed: int = 0
+    reference: FeatureSet,
+    samples: FeatureSet,
+    metric: str,
+    *,
+    points: int = 8,
+    repeats: int = 4,
+    seed: int = 0,
 ) -> float:
     """The distance that a straight line through 1/N promises for endless samples.
 
     Takes subsets of N/2 to N samples of both sets, and continues the line to 1/N = 0. An estimate, with its own
     error: say that it is extrapolated. It needs N well above the number of features.
+
+    Args:
+        reference, samples, metric: as for `compare`.
+        points: sizes of subsets.
+        repeats: subsets of each size, whose mean is taken: one alone moves the line by as much as the bias.
+        seed: of the subsets.
     """
     whole = compare(reference, samples, metric, resamples=0)
     generator, n = torch.Generator().manual_seed(seed), len(reference)
     sizes = torch.linspace(n // 2, n, points).round().long()
-    values = []
-    for size in sizes.tolist():
-        rows = [torch.randperm(n, generator=generator)[:size] for _ in range(2)]
-        subset = METRICS[metric].distance(reference.values[rows[0]], samples.values[rows[1]])
-        values.append(METRICS[metric].scale * subset)
-    values[-1] = whole.value
+    chosen, values = METRICS[metric], []
+    for size in sizes[:-1].tolist():
+        tries = []
+        for _ in range(repeats):
+            rows = [torch.randperm(n, generator=generator)[:size] for _ in range(2)]
+            tries.append(chosen.distance(reference.values[rows[0]], samples.values[rows[1]]))
+        values.append(chosen.scale * sum(tries) / repeats)
+    values.append(whole.value)
     inverse = 1 / sizes.double()
     lines = torch.stack([torch.ones_like(inverse), inverse], dim=1)
     return torch.linalg.lstsq(lines, torch.tensor(values, dtype=torch.float64)[:, None]).solution[0].item()

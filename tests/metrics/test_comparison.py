@@ -117,6 +117,15 @@ def test_the_limit_of_many_samples():
     )
 
 
+def test_more_subsets_of_a_size_steady_the_limit():
+    same = [gaussian(200, 30, seed=seed) for seed in (1, 2)]
+    spread = [
+        torch.tensor([at_infinity(*same, "fvd", repeats=repeats, seed=seed) for seed in range(12)]).std()
+        for repeats in (1, 8)
+    ]
+    assert spread[1] < 0.6 * spread[0]
+
+
 def test_a_figure_is_frozen():
     figure = compare(gaussian(), gaussian(seed=1), "fvd", resamples=0)
     assert isinstance(figure, Figure)
