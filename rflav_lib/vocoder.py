@@ -14,6 +14,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from rflav_lib.mel import Float32Module, MelCodec, check_log_mel, check_stft_settings, mel_filter_bank
+from rflav_lib.phase_search import FrameTransform, find_phases
 from rflav_lib.vocoder_stream import GriffinLimStream
 
 LOUDEST_LOG_MEL = 20.0  # far above full scale (about 6); beyond it lies a model that has diverged
@@ -107,23 +108,13 @@ class GriffinLim(Float32Module, ConfigMixin):
     def find_phases(self, magnitude: Tensor, rounds: int, past: Tensor | None = None) -> Tensor:
         """Griffin-Lim on magnitudes (b bins frames): (b (frames-1)*hop) samples, frame i centred at i * hop.
 
-        torchaudio's cannot be told what is known already. Here the samples `past` (b s), which lie at the
-        beginning, are put back in every round, so the phases after them go on from them.
+        torchaudio's cannot be told what is known already: here the samples `past` (b s) at the beginning. It
+        gives the same without them, and takes twice as long.
         """
-        cfg, length = self.config, (magnitude.shape[-1] - 1) * self.config.hop_length
-        setting = {"n_fft": cfg.n_fft, "hop_length": cfg.hop_length, "win_length": cfg.win_length}
-        momentum = cfg.momentum / (1 + cfg.momentum)  # as torchaudio counts it
+        cfg = self.config
+        transform = FrameTransform(self.window, cfg.n_fft, cfg.hop_length, magnitude.shape[-1])
         with torch.autocast(self.window.device.type, enabled=False):
-            spectrum, before = magnitude.to(torch.complex64), None
-            for _ in range(rounds):
-                sound = torch.istft(spectrum, **setting, window=self.window, length=length)
-                if past is not None:
-                    sound = torch.cat([past, sound[:, past.shape[1] :]], dim=1)
-                rebuilt = torch.stft(sound, **setting, window=self.window, return_complex=True)
-                moved = rebuilt if before is None else rebuilt - momentum * before
-                spectrum = magnitude * moved / moved.abs().clamp(min=1e-16)
-                before = rebuilt
-            return torch.istft(spectrum, **setting, window=self.window, length=length)
+            return find_phases(transform, magnitude, rounds, cfg.momentum, past)
 
     def _unmix(self, mel: Tensor) -> Tensor:
         """Mel magnitude (b m frames) -> a non-negative spectrum (b bins frames) with these mel values.
