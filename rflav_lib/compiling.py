@@ -1,4 +1,4 @@
-"""`torch.compile` for a network whose weights and shapes stay as they are."""
+"""`torch.compile` for a network whose weights stay as they are, and which sees more or fewer frames."""
 
 import torch
 from torch import Tensor, nn
@@ -6,28 +6,47 @@ from torch._inductor import config as inductor_config
 
 
 class CompiledNetwork:
-    """A network compiled as one graph for each shape of its inputs, at the first call with it; without gradients.
+    """A network compiled as one graph for all widths of a window from two frames on; without gradients.
 
+    It is compiled at the first call with a batch of a new size. One frame would be a graph of its own: not for here.
     On a CPU its weights become constants, laid out for the kernels. On a GPU it is recorded as CUDA graphs; that has
     not been run yet, for want of a GPU.
+
+    Args:
+        network: what is compiled.
+        axes: of each input, the axis of frames.
+        window: the most frames, those of a memory included.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, axes: tuple[int, ...], window: int) -> None:
         self._on_cpu = next(network.parameters()).device.type == "cpu"
         options = None if self._on_cpu else {"triton.cudagraphs": True}
-        self._network = torch.compile(network, dynamic=False, fullgraph=True, options=options)
+        self._network = torch.compile(network, fullgraph=True, options=options)
+        self._axes, self._window = axes, window
         self._known: set[tuple[torch.Size, ...]] = set()
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """What the network makes of the inputs."""
-        shapes = tuple(tensor.shape for tensor in inputs)
-        if shapes in self._known:
-            return self._network(*inputs)
+        """What the network makes of the inputs, all of the same number of frames."""
+        if inputs[0].shape[self._axes[0]] < self._window:
+            # part of a window has the strides of the whole, which would be a graph of its own
+            inputs = tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs)
+        apart = tuple(tensor.select(axis, 0).shape for tensor, axis in zip(inputs, self._axes, strict=True))
+        if apart not in self._known:
+            self._compile(inputs)
+            self._known.add(apart)
+        return self._network(*inputs)
+
+    def _compile(self, inputs: tuple[Tensor, ...]) -> None:
+        """Run once with whole windows, for which the kernels are chosen."""
+        shapes = [list(tensor.shape) for tensor in inputs]
+        for shape, axis in zip(shapes, self._axes, strict=True):
+            shape[axis] = self._window
+        examples = [tensor.new_zeros(shape) for tensor, shape in zip(inputs, shapes, strict=True)]
+        for tensor, axis in zip(examples, self._axes, strict=True):
+            torch._dynamo.mark_dynamic(tensor, axis, min=2, max=self._window)
         # not among the options above: whether weights are constants is asked while tracing, before options count
         with inductor_config.patch(freezing=self._on_cpu):
-            result = self._network(*inputs)
-        self._known.add(shapes)
-        return result
+            self._network(*examples)
 
 
 def check_compiler(device: torch.device) -> None:

@@ -4,13 +4,14 @@ What it leaves out, without changing a result beyond rounding:
 
 - **frames that have not started.** In pre-rolling they neither move nor, with causal attention, matter to others;
 - **modulations that are known.** Times repeat with every frame, so the time and class vectors of every block, over
-  half of a block's weights, are computed once for a stream and not at every step;
+  half of a block's weights, are computed once for a stream and not at every step; those of pre-rolling in one go,
+  as its T N windows have T N different times between them, not T T N;
 - **a second forward for guidance.** Labelled and unlabelled samples go through the network as one batch;
 - **the laying out of weights.** On CPUs they are packed for the kernels once, and GELU runs inside the product.
 
 With `dtype=torch.bfloat16` matrix products run on bf16 copies of the weights, with everything between them in
-float32. That is not exact, and about twice as fast on processors with bf16 units. `compiled=True` sends whole windows
-through `torch.compile`: the same numbers within rounding, after a first step that takes minutes.
+float32. That is not exact, and about twice as fast on processors with bf16 units. `compiled=True` sends windows of
+two frames and more through `torch.compile`: the same numbers within rounding, after a first step that takes minutes.
 """
 
 import torch
@@ -29,7 +30,7 @@ class FastSampler(RollingSampler):
     Args:
         model, schedule, steps_per_frame, guidance_scale: as there.
         dtype: of the matrix products; None is the model's own, and exact.
-        compiled: run whole windows through `torch.compile`; needs a C++ compiler on a CPU.
+        compiled: run the network through `torch.compile`; needs a C++ compiler on a CPU.
 
     Raises:
         RuntimeError: `compiled`, and there is no compiler.
@@ -47,6 +48,12 @@ class FastSampler(RollingSampler):
         super().__init__(model, schedule, steps_per_frame, guidance_scale, model.memory_layout)
         self.network = FastTransformer(model, dtype, compiled)
         self._causal = model.config.causal
+
+    def preroll(self, video: Tensor, audio: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As the plain sampler's, with what is known of all its steps computed first."""
+        times = [t for t, _ in self.schedule.preroll_steps(self.steps_per_frame)]
+        self.network.expect(torch.cat(times), self._labels(y))
+        return super().preroll(video, audio, y)
 
     def _step(
         self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None, memory: Memory | None
@@ -70,11 +77,16 @@ class FastSampler(RollingSampler):
     def _at_known_times(
         self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor]:
-        null = self.model.null_label
-        labels = None if y is None else tuple(y.tolist())
+        labels = self._labels(y)
         if self._scales == (1, 1):
             return self.network(video, audio, t, labels, keep)
-        both = labels + (null,) * len(labels)
-        velocities = self.network(torch.cat([video, video]), torch.cat([audio, audio]), t, both, keep)
-        halves = (velocity.chunk(2) for velocity in velocities)
+        both = torch.cat([video, video]), torch.cat([audio, audio])
+        halves = (velocity.chunk(2) for velocity in self.network(*both, t, labels, keep))
         return tuple(n + s * (label - n) for (label, n), s in zip(halves, self._scales, strict=True))
+
+    def _labels(self, y: Tensor | None) -> tuple[int, ...] | None:
+        """Labels of the network's batch; with guidance, of the samples once more without a class."""
+        if y is None:
+            return None
+        labels = tuple(y.tolist())
+        return labels if self._scales == (1, 1) else labels + (self.model.null_label,) * len(labels)

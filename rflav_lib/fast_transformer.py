@@ -7,6 +7,7 @@ for speed: see `fast_layers`. Nothing here changes a number beyond rounding, but
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +32,17 @@ class Known:
         video_head, audio_head: of the outputs, (2 k rows 1 d) and (2 rows k 1 d).
     """
 
+    AXES: ClassVar = {"video": 3, "audio": 4, "conditions": 2, "video_head": 1, "audio_head": 2}  # of frames
+
     video: Tensor
     audio: Tensor
     conditions: Tensor
     video_head: Tensor
     audio_head: Tensor
+
+    def at(self, frames: Tensor) -> "Known":
+        """The same for a window whose frames are these ones (j,) of the k."""
+        return Known(**{n: getattr(self, n).index_select(axis, frames) for n, axis in self.AXES.items()})
 
 
 class FastTransformer:
@@ -44,12 +51,14 @@ class FastTransformer:
     Args:
         model: its weights are used as they are when this is made.
         dtype: of the blocks' matrix products; None is the model's own, and exact.
-        compiled: run whole windows through `torch.compile`. The first one then takes minutes, later ones are faster.
+        compiled: run windows of two frames and more through `torch.compile`. The first one then takes minutes, later
+            ones are faster.
 
     Raises:
         RuntimeError: `compiled`, and there is no compiler.
     """
 
+    EXPECTED = 256  # times of which vectors are computed in one go: it bounds their memory
     KEPT = 64  # sets of known vectors that are kept: one for each step between two frames and class
 
     def __init__(
@@ -60,8 +69,25 @@ class FastTransformer:
         self.model = model
         self.dtype = dtype or model.dtype
         self.network = FastNetwork(model, self.dtype)
-        self._compiled = CompiledNetwork(FastNetwork(model, self.dtype, packed=False)) if compiled else None
+        self._compiled = None
+        if compiled:
+            unpacked = FastNetwork(model, self.dtype, packed=False)  # the compiler packs by itself
+            axes, frames = (1, 1, *Known.AXES.values()), model.memory_layout.frames + model.config.window
+            self._compiled = CompiledNetwork(unpacked, axes, frames)
         self._kept: OrderedDict[tuple, Known] = OrderedDict()
+        self._expected: tuple[tuple[int, ...] | None, dict[float, int], Known] | None = None
+
+    @torch.no_grad()
+    def expect(self, times: Tensor, labels: tuple[int, ...] | None) -> None:
+        """Compute what is known at `times` (j,) in one go, for calls with times among them and these labels.
+
+        The steps of pre-rolling have many times in common: T N of them fill T N windows.
+        """
+        labels = _row_labels(labels)
+        distinct = times.unique()
+        if len(distinct) <= self.EXPECTED:
+            rows = {time: row for row, time in enumerate(distinct.tolist())}
+            self._expected = labels, rows, self._compute(distinct, labels)
 
     @torch.no_grad()
     def __call__(
@@ -72,26 +98,32 @@ class FastTransformer:
         `keep` says that these times will come again.
         """
         known = self._known(t, labels, keep)
-        frames = self.model.memory_layout.frames + self.model.config.window
-        whole = self._compiled is not None and len(t) == frames
-        network = self._compiled if whole else self.network
+        network = self._compiled if self._compiled and len(t) > 1 else self.network
         return network(
             video, audio, known.video, known.audio, known.conditions, known.video_head, known.audio_head
         )
 
     def _known(self, t: Tensor, labels: tuple[int, ...] | None, keep: bool) -> Known:
-        if labels is not None and len(set(labels)) == 1:
-            labels = labels[:1]  # one row serves the whole batch
-        key = (tuple(t.tolist()), labels)
+        labels = _row_labels(labels)
+        times = tuple(t.tolist())
+        key = (times, labels)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        known = self._compute(t, labels)
+        known = self._from_expected(times, labels) or self._compute(t, labels)
         if keep:
             self._kept[key] = known
             if len(self._kept) > self.KEPT:
                 self._kept.popitem(last=False)
         return known
+
+    def _from_expected(self, times: tuple[float, ...], labels: tuple[int, ...] | None) -> Known | None:
+        if self._expected is None or self._expected[0] != labels:
+            return None
+        _, rows, known = self._expected
+        if not all(time in rows for time in times):
+            return None
+        return known.at(torch.tensor([rows[time] for time in times], device=self.model.device))
 
     def _compute(self, t: Tensor, labels: tuple[int, ...] | None) -> Known:
         model = self.model
@@ -259,6 +291,11 @@ class FastBlock(nn.Module):
         return torch.addcmul(video, for_video[2], video_mixed.transpose(0, 1)), torch.addcmul(
             audio, for_audio[2], audio_mixed
         )
+
+
+def _row_labels(labels: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Labels of the rows that are computed: one row serves a whole batch of the same class."""
+    return labels[:1] if labels is not None and len(set(labels)) == 1 else labels
 
 
 def _triples(modulation: Modulation, condition: Tensor, scale_first: bool = False) -> list[Tensor]:
