@@ -179,7 +179,9 @@ def at_infinity(
     error: say that it is extrapolated. It needs N well above the number of features.
 
     Args:
-        reference, samples, metric: as for `compare`.
+        reference: features of real clips.
+        samples: features of generated clips.
+        metric: a name of `METRICS`.
         points: sizes of subsets.
         repeats: subsets of each size, whose mean is taken: one alone moves the line by as much as the bias.
         seed: of the subsets.
