@@ -20,19 +20,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.data.toy_scenes.canvas import SIZE, frame_times
-from rflav_lib.data.toy_scenes.landscape import PITCHES
-from rflav_lib.data.toy_scenes.scene import NUM_HUES, Event
-from rflav_lib.data.toy_tracking import classing, hearing, seeing
+from rflav_lib.data.toy_scenes.scene import Event
+from rflav_lib.data.toy_tracking import agreeing, classing, counting, hearing, seeing
 from rflav_lib.data.toy_tracking.fits import Array
+from rflav_lib.data.toy_tracking.tally import Tally, pair
+from rflav_lib.data.toy_tracking.tempo import Tempo, tempo
 
 __all__ = [
-    "AVOffset", "Event", "audible_class", "audible_events", "av_offset", "object_count", "pitch_agrees",
-    "visual_class", "visual_events",
+    "AVOffset", "Event", "Tally", "Tempo", "audible_class", "audible_events", "av_offset", "pitch_agreement",
+    "right_objects", "tempo", "visual_class", "visual_events",
 ]  # fmt: skip
 
 BOUNCE, PENDULUM, RAIN, FIREWORKS, SIREN = range(len(CLASSES["toy-landscape"]))
-MATCH_SECONDS = 0.2
-"""A sound further than this from a sight does not belong to it."""
 SHARE_SECONDS = 0.1
 """A sight with a sound this near counts as in sync in `AVOffset.share`."""
 LAG_STEP = 0.01
@@ -49,16 +48,20 @@ class AVOffset:
 
     Attributes: seconds: median of sound minus picture, positive when the sound is late; NaN when nothing
     matched. matched: pairs of a sight and a sound within 0.2 s (siren: sights covered by the common track).
-    share: share of the sights, away from the clip's ends, that have a sound within 100 ms; NaN without
-    sights.
+    close: of the sights, away from the clip's ends, those that have a sound within 100 ms.
     """
 
     seconds: float
     matched: int
-    share: float
+    close: Tally
+
+    @property
+    def share(self) -> float:
+        """Share of the sights that have a sound within 100 ms; NaN without sights."""
+        return self.close.share
 
 
-NOTHING = AVOffset(math.nan, 0, math.nan)
+NOTHING = AVOffset(math.nan, 0, Tally())
 
 
 def visual_events(frames: NDArray[np.uint8], label: int | None) -> list[Event]:
@@ -127,26 +130,14 @@ def av_offset(frames: NDArray[np.uint8], log_mel: ArrayLike, label: int | None) 
     for kind in sorted({e.kind for e in seen}):
         sights = np.array([e.time for e in seen if e.kind == kind])
         sounds = np.array([e.time for e in heard if e.kind == kind])
-        pairs = _pair(sights, sounds)
-        offsets += list(pairs.values())
+        late = {i: float(sounds[j] - sights[i]) for i, j in pair(sights, sounds).items()}
+        offsets += list(late.values())
         for i, time in enumerate(sights):
             if EDGE_SECONDS <= time <= length - EDGE_SECONDS:
                 inside += 1
-                in_sync += abs(pairs.get(i, math.inf)) <= SHARE_SECONDS
+                in_sync += abs(late.get(i, math.inf)) <= SHARE_SECONDS
     seconds = float(np.median(offsets)) if offsets else math.nan
-    return AVOffset(seconds, len(offsets), in_sync / inside if inside else math.nan)
-
-
-def _pair(sights: Array, sounds: Array) -> dict[int, float]:
-    """Sight number -> sound minus sight in seconds, for those that are each other's nearest within
-    MATCH_SECONDS.
-    """
-    if len(sights) == 0 or len(sounds) == 0:
-        return {}
-    gap = sounds[None, :] - sights[:, None]
-    nearest_sound, nearest_sight = np.abs(gap).argmin(axis=1), np.abs(gap).argmin(axis=0)
-    pairs = {i: float(gap[i, j]) for i, j in enumerate(nearest_sound) if nearest_sight[j] == i}
-    return {i: offset for i, offset in pairs.items() if abs(offset) <= MATCH_SECONDS}
+    return AVOffset(seconds, len(offsets), Tally(in_sync, inside))
 
 
 def _siren_offset(frames: NDArray[np.uint8], mel: Array) -> AVOffset:
@@ -163,39 +154,48 @@ def _siren_offset(frames: NDArray[np.uint8], mel: Array) -> AVOffset:
         height = np.sin(np.interp(at[common], times, angles))
         fit[i] = np.corrcoef(height, pitch[common])[0, 1] if common.sum() > 30 else -1.0
     best = int(np.argmax(fit))
+    turns = max(1, len(seeing.upward_moments(angles)))
     if fit[best] < 0.6 or best in (0, len(lags) - 1):
-        return AVOffset(math.nan, 0, 0.0)
+        return AVOffset(math.nan, 0, Tally(0, turns))
     below, at, above = fit[best - 1 : best + 2]
     lag = float(lags[best] + LAG_STEP * 0.5 * (below - above) / min(below - 2 * at + above, -1e-12))
-    return AVOffset(lag, max(1, len(seeing.upward_moments(angles))), float(abs(lag) <= SHARE_SECONDS))
+    return AVOffset(lag, turns, Tally(turns if abs(lag) <= SHARE_SECONDS else 0, turns))
 
 
-def object_count(frames: NDArray[np.uint8], label: int | None) -> float:
-    """Saturated objects in the median frame: balls, bobs, beacons. NaN for classes without a fixed number."""
+def right_objects(frames: NDArray[np.uint8], label: int | None) -> Tally:
+    """Moments of the clip that show the right number of objects, from pixels alone.
+
+    By label: frames with one ball, bob or beacon; falling drops that land and landings that had a drop; frames about
+    a burst with one rocket or one bloom; for a dance, frames with one figure. See `toy_tracking.counting`.
+
+    Raises:
+        ValueError: frames of another shape or dtype, unknown label.
+    """
     _check_frames(frames)
-    if label is None or _check_label(label) not in (BOUNCE, PENDULUM, SIREN):
-        return math.nan
-    blob = seeing.find_blob(frames)
-    return 0.0 if blob is None else float(np.median(blob.count))
+    if label is None:
+        return counting.single_figures(frames)
+    count = (counting.single_blobs, counting.single_blobs, counting.landing_drops, counting.single_rockets)
+    return (*count, counting.single_blobs)[_check_label(label)](frames)
 
 
-def pitch_agrees(frames: NDArray[np.uint8], log_mel: ArrayLike) -> bool | None:
-    """Whether a bouncing ball rings at the pitch of its hue; None when there is no ball or no impact to
-    compare.
+def pitch_agreement(frames: NDArray[np.uint8], log_mel: ArrayLike, label: int | None) -> Tally:
+    """Events, or frames for a siren and a whistle, heard at the pitch that the picture asks for.
+
+    By label: a ball's hue, a drop's place, a rocket's height, the height of a siren's beam; see
+    `toy_tracking.agreeing` for the laws and tolerances. Nothing to compare for a pendulum and a dance.
+
+    Raises:
+        ValueError: bad frames or log-mel, unknown label.
     """
     _check_frames(frames)
     mel = _as_mel(log_mel)
-    blob, impacts = seeing.find_blob(frames), audible_events(mel, BOUNCE)
-    if blob is None or math.isnan(blob.hue) or not impacts:
-        return None
-    # the tone is clearest 50 to 100 ms after an impact: the click is over and the harmonics are dying
-    ringing = [int(100 * e.time) + step for e in impacts for step in range(5, 11)]
-    inside = [column for column in ringing if column < mel.shape[1]]
-    if not inside:
-        return None
-    pitch = float(np.median(hearing.tone(mel[:, inside], 250, 2_300)))
-    nearest = int(np.argmin(np.abs(np.log(np.asarray(PITCHES) / pitch))))
-    return nearest == round(blob.hue * NUM_HUES) % NUM_HUES
+    if label is None or _check_label(label) == PENDULUM:
+        return Tally()
+    if label == BOUNCE:
+        return agreeing.ball_pitch(frames, mel, audible_events(mel, BOUNCE))
+    if label == RAIN:
+        return agreeing.drop_pitch(frames, mel, audible_events(mel, RAIN))
+    return (agreeing.rocket_pitch if label == FIREWORKS else agreeing.beam_pitch)(frames, mel)
 
 
 def _check_frames(frames: NDArray[np.uint8]) -> None:

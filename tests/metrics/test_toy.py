@@ -2,22 +2,28 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from rflav_lib.data.toy import make_clip
+from rflav_lib.data.toy_trackers import Tally, Tempo
 from rflav_lib.media import Clip
 from rflav_lib.metrics import toy
 from rflav_lib.metrics.toy import (
     Reading,
-    main,
+    generated_clips,
     median_with_interval,
+    pooled_with_interval,
     read_clip,
+    real_clips,
+    report,
     share_with_interval,
     summarise,
     table,
 )
+from rflav_lib.metrics.toy.__main__ import main
 from tests.tiny import tiny_pipeline
 
 
@@ -76,27 +82,177 @@ def test_bootstrap_interval_covers_the_median():
     )
 
 
+def test_pooled_share_counts_events_and_draws_clips():
+    """Nine clips of one event each and one of eleven: the large one weighs more than half."""
+    tallies = [Tally(1, 1)] * 9 + [Tally(0, 11), Tally(0, 0)]
+    pooled = pooled_with_interval(tallies)
+    assert pooled["value"] == pytest.approx(9 / 20)
+    assert pooled["low"] < 0.3 and pooled["high"] == 1  # drawn without the large clip, all are right
+
+
+def test_nothing_to_measure_is_a_dash():
+    pendulums = summarise([Reading(1, 1, 1, 5.0, Tally(3, 3), Tally(40, 40))])
+    assert math.isnan(pendulums["events with the pitch of the picture"]["value"])
+    assert "| events with the pitch of the picture | – |" in table({"pendulum": pendulums})
+    with pytest.raises(ValueError, match="no readings"):
+        summarise([])
+
+
 def test_the_table_has_a_column_a_set():
-    summary = summarise([Reading(0, 0, 1, 12.0, 0.5)])
+    summary = summarise([Reading(0, 0, 1, 12.0, Tally(1, 2))])
     text = table({"generated": summary, "real": summary})
     assert (
         "| asked class seen | 100.0 %" in text
         and "| median size of A/V offset (ms) | 12.0 (12.0-12.0)" in text
+        and "| events within 100 ms | 50.0 %" in text
     )
     assert len({line.count(" | ") for line in text.splitlines() if "---" not in line}) == 1
 
 
-def test_the_command_measures_and_writes(pipeline, tmp_path, capsys):
-    folder, out = tmp_path / "model", tmp_path / "out.json"
-    pipeline.save_whole(folder)
-    assert (
-        main([str(folder), "--clips", "5", "--frames", "6", "--steps-per-frame", "1", "--out", str(out)]) == 0
-    )
+def test_spoilt_clips_fall_in_the_figure_that_was_spoilt(pipeline):
+    """Hue turned: pitch. A second ball: objects. Sound 150 ms late: events in time. Each alone."""
+    clips = [make_clip("toy-landscape", 78, i, 40, 0).clip for i in range(4)]
+    turned = [Clip(np.roll(clip.frames, 1, axis=-1), clip.waveform) for clip in clips]
+    doubled = []
+    for clip in clips:
+        frames = clip.frames.copy()
+        frames[:20, 4:14, 4:14] = frames.reshape(-1, 3)[np.ptp(frames.reshape(-1, 3), axis=1).argmax()]
+        doubled.append(Clip(frames, clip.waveform))
+    late = [Clip(clip.frames, np.roll(clip.waveform, 2400)) for clip in clips]
+    names = ("clips with the pitch of the picture", "clips with the right number of objects", "clips in sync")
+    expected = {0: clips, 1: turned, 2: doubled, 3: late}
+    for spoilt, made in expected.items():
+        figures = summarise([read_clip(clip, 0, pipeline) for clip in made])
+        assert [figures[name]["value"] for name in names] == [float(i + 1 != spoilt) for i in range(3)], (
+            spoilt
+        )
+
+
+def test_dances_are_read_and_an_uneven_beat_is_noticed(pipeline):
+    clips = [make_clip("toy-dance", 78, i).clip for i in range(4)]
+    real = summarise([read_clip(clip, None, pipeline) for clip in clips])
+    assert real["tempo found"]["value"] == real["clips in sync"]["value"] == 1
+    assert real["clips with the right number of objects"]["value"] == 1
+    assert real["median spread of beats heard"]["value"] < 0.01
+    assert "asked class seen" not in real and "asked class heard" not in real
+    uneven = []
+    for clip in clips:  # a tenth of a second of sound and picture is taken out every second
+        keep = np.array([k for k in range(40) if k % 10 != 5])
+        sound = clip.waveform.reshape(40, 1600)[keep].reshape(-1)
+        uneven.append(Clip(clip.frames[keep], sound))
+    jumpy = summarise([read_clip(clip, None, pipeline) for clip in uneven])
+    assert jumpy["median spread of beats heard"]["value"] > 0.06
+    assert jumpy["median size of A/V offset (ms)"]["value"] < 30  # both were cut, so they still agree
+
+
+def test_a_tempo_that_is_seen_but_not_heard_is_not_found():
+    even, slow = Tempo(120, 0.0), Tempo(100, 0.0)
+    pairs = [(even, even), (even, slow), (even, None), (Tempo(60, 0.0), Tempo(60, 0.0))]
+    readings = [Reading(None, None, None, 0.0, tempo_seen=a, tempo_heard=b) for a, b in pairs]
+    assert summarise(readings)["tempo found"]["value"] == 0.25
+
+
+def test_readings_come_back_from_json(pipeline):
+    for asked, world in ((2, "toy-landscape"), (None, "toy-dance")):
+        reading = read_clip(make_clip(world, 78, 0, 20, asked).clip, asked, pipeline)
+        assert Reading.from_mapping(json.loads(json.dumps(asdict(reading), allow_nan=False))) == reading
+
+
+def test_clips_do_not_depend_on_those_before_them(pipeline):
+    """Batches have their own seeds: clips 10 to 11 alone are those of a run from the beginning."""
+    labels = [i % 5 for i in range(12)]
+    whole = list(generated_clips(pipeline, labels, 3, 1, seed=4))
+    late = list(generated_clips(pipeline, labels[10:], 3, 1, seed=4, start=10))
+    assert all(np.array_equal(a.frames, b.frames) for a, b in zip(whole[10:], late, strict=True))
+    other = list(generated_clips(pipeline, labels[10:], 3, 1, seed=5, start=10))
+    assert not np.array_equal(late[0].waveform, other[0].waveform)
+    real = list(real_clips(labels, 3))
+    assert np.array_equal(next(real_clips(labels[11:], 3, 11)).frames, real[11].frames)
+
+
+SMALL = ["--frames", "6", "--steps-per-frame", "1"]
+
+
+@pytest.fixture
+def folder(pipeline, tmp_path):
+    pipeline.save_whole(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+def test_the_command_measures_and_writes(folder, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    assert main([folder, "--clips", "5", *SMALL, "--out", str(out)]) == 0
     report = json.loads(out.read_text())
     assert {name: len(of) for name, of in report["readings"].items()} == {
         "generated": 5, "real": 5, "real through codecs": 5,
     }  # fmt: skip
-    assert "asked class seen" in capsys.readouterr().out
+    assert (
+        report["settings"]["seed"] == 0
+        and report["versions"]["torch"]
+        and report["command"].startswith("python")
+    )
+    shown = capsys.readouterr().out
+    assert "asked class seen" in shown and "generated, by class" in shown
+
+
+def test_a_model_without_classes_is_measured_as_a_dancer(tmp_path, capsys):
+    tiny_pipeline(num_classes=0).save_whole(tmp_path / "model")
+    assert main([str(tmp_path / "model"), "--clips", "2", *SMALL]) == 0
+    shown = capsys.readouterr().out
+    assert "tempo found" in shown and "class" not in shown
+
+
+def test_a_run_goes_on_where_it_stopped_and_ends_with_the_same_readings(
+    folder, tmp_path, monkeypatch, capsys
+):
+    out, straight = tmp_path / "out.json", tmp_path / "straight.json"
+    run = [folder, "--clips", "22", *SMALL, "--no-codecs", "--out"]
+    real_read, reads = report.read_clip, []
+
+    def stopped(*arguments):
+        reads.append(arguments)
+        if len(reads) == 27:  # in the second batch: 10 + 10 clips make one
+            raise KeyboardInterrupt
+        return real_read(*arguments)
+
+    monkeypatch.setattr(report, "read_clip", stopped)
+    assert main([*run, str(out)]) == 130
+    assert "interrupted after 10 clips" in capsys.readouterr().err
+    assert json.loads(out.read_text())["clips"] == 10
+
+    del reads[:], stopped
+    monkeypatch.setattr(report, "read_clip", lambda *arguments: (reads.append(1), real_read(*arguments))[1])
+    assert main([*run, str(out)]) == 0
+    assert len(reads) == 24  # 12 clips, generated and real
+    assert main([*run, str(out)]) == 0 and len(reads) == 24  # nothing left to do
+    assert main([*run, str(straight)]) == 0
+    gone_on, at_once = (json.loads(path.read_text()) for path in (out, straight))
+    assert gone_on["readings"] == at_once["readings"] and gone_on["figures"] == at_once["figures"]
+    assert [each["from_clip"] for each in gone_on["runs"]] == [0, 10]
+
+
+def test_a_file_of_another_measurement_is_refused(folder, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    run = [folder, "--clips", "2", *SMALL, "--no-codecs", "--out", str(out)]
+    assert main(run) == 0
+    kept = out.read_bytes()
+    assert main([*run, "--seed", "1"]) == 2
+    assert "measured with seed 0, now 1" in capsys.readouterr().err
+    assert main([argument for argument in run if argument != "--no-codecs"]) == 2
+    assert out.read_bytes() == kept
+    out.write_text('{"figures": {}}')
+    assert main(run) == 2
+    assert (
+        "not a measurement that can be gone on with; give another --out, or --anew" in capsys.readouterr().err
+    )
+    assert main([*run, "--anew"]) == 0
+    assert json.loads(out.read_text())["readings"] == json.loads(kept)["readings"]
+
+
+def test_a_model_of_no_toy_world_is_refused(tmp_path, capsys):
+    tiny_pipeline(num_classes=3).save_whole(tmp_path / "model")
+    assert main([str(tmp_path / "model")]) == 2
+    assert "not a model of a toy world: 3 classes" in capsys.readouterr().err
 
 
 def test_a_missing_model_is_one_clear_error(tmp_path, capsys):

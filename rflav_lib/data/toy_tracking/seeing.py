@@ -30,8 +30,8 @@ EXPLAINED = 0.8
 
 @dataclass(frozen=True)
 class Blob:
-    """The largest saturated object per frame: centre x, y (k,) in px, area (k,), how many there are (k,),
-    hue 0..1.
+    """The largest saturated object per frame: centre x, y (k,) in px, area (k,), how many there are (k,), hue
+    0..1 over the clip; `core` (k h w) is where it is surely the object.
     """
 
     x: Array
@@ -39,6 +39,7 @@ class Blob:
     area: Array
     count: Array
     hue: float
+    core: NDArray[np.bool_]
 
 
 def chroma(frames: NDArray[np.uint8]) -> Array:
@@ -88,10 +89,10 @@ def find_blob(frames: NDArray[np.uint8]) -> Blob | None:
         return None
     frame = np.arange(k)
     x, y, area = (np.interp(frame, frame[seen], track[seen]) for track in (x, y, area))
-    return Blob(x, y, area, count, _hue(frames[core]))
+    return Blob(x, y, area, count, mean_hue(frames[core]), core)
 
 
-def _hue(pixels: NDArray[np.uint8]) -> float:
+def mean_hue(pixels: NDArray[np.uint8]) -> float:
     """Circular mean hue, 0..1, of pixels (n 3), weighted by their chroma; NaN without any."""
     if len(pixels) == 0:
         return float("nan")

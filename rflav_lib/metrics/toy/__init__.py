@@ -1,0 +1,33 @@
+"""How well a model of a toy world does what it was asked, beside the same trackers on real clips.
+
+    python -m rflav_lib.metrics.toy checkpoints/toy-landscape --clips 500 --out outputs/toy-landscape.json
+
+The worlds are made from known events, so class, number of objects, pitch, tempo and synchrony of *generated* clips
+are measured exactly, without a downloaded network. Real clips go through the same trackers twice: as they are, and
+through the codecs (image VAE, mel, vocoder), which no model can beat.
+
+`reading` is one clip, `figures` many, `clips` where they come from, `report` the file, `__main__` the command.
+"""
+
+from rflav_lib.metrics.toy.clips import (
+    UNSEEN_SEED,
+    WORLD,
+    generated_clips,
+    real_clips,
+    through_codecs,
+    world_of,
+)
+from rflav_lib.metrics.toy.figures import (
+    median_with_interval,
+    per_class,
+    pooled_with_interval,
+    share_with_interval,
+    summarise,
+    table,
+)
+from rflav_lib.metrics.toy.reading import Reading, read_clip
+
+__all__ = [
+    "UNSEEN_SEED", "WORLD", "Reading", "generated_clips", "median_with_interval", "per_class", "pooled_with_interval",
+    "read_clip", "real_clips", "share_with_interval", "summarise", "table", "through_codecs", "world_of",
+]  # fmt: skip

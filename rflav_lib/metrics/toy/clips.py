@@ -1,0 +1,77 @@
+"""Where the clips come from that are measured: a model, the world itself, and the codecs between them."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from rflav_lib.data.toy import CLASSES, make_clip
+from rflav_lib.image_codec import encode_frames
+from rflav_lib.media import Clip
+from rflav_lib.pipeline import RFLAVPipeline
+
+WORLD = "toy-landscape"
+UNSEEN_SEED = 2_000_003  # real clips for comparison: no training run draws from this seed
+BATCH = 10
+
+Labels = Sequence[int] | Sequence[None]
+
+
+def world_of(pipeline: RFLAVPipeline) -> str:
+    """The toy world that a model makes: the one with its classes.
+
+    Raises:
+        ValueError: no toy world has them.
+    """
+    names, count = tuple(pipeline.config.class_names), pipeline.transformer.config.num_classes
+    for world, classes in CLASSES.items():
+        if names == classes and count == len(classes):
+            return world
+    worlds = "; ".join(f"{world}: {', '.join(classes) or 'none'}" for world, classes in CLASSES.items())
+    raise ValueError(
+        f"not a model of a toy world: {count} classes ({', '.join(names) or 'no names'}), but there are {worlds}"
+    )
+
+
+def labels_of(world: str, first: int, last: int) -> list[int] | list[None]:
+    """Labels of clips number `first` up to `last`: the classes in turn, or None for each."""
+    classes = len(CLASSES[world])
+    return [index % classes if classes else None for index in range(first, last)]
+
+
+def generated_clips(
+    pipeline: RFLAVPipeline,
+    labels: Labels,
+    num_frames: int,
+    steps_per_frame: int,
+    seed: int,
+    batch: int = BATCH,
+    start: int = 0,
+) -> Iterator[Clip]:
+    """One clip for each label, generated in batches; label number i is clip number `start` + i.
+
+    Each batch has a seed of its own, from `seed` and its first clip's number, so that it can be made without those
+    before it.
+    """
+    for first in range(0, len(labels), batch):
+        part = list(labels[first : first + batch])
+        y = None if part[0] is None else part
+        generator = torch.Generator().manual_seed(_batch_seed(seed, start + first))
+        yield from pipeline(num_frames, steps_per_frame, y, generator=generator, num_clips=len(part))
+
+
+def _batch_seed(seed: int, first: int) -> int:
+    return int(np.random.SeedSequence((seed, first)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def real_clips(labels: Labels, num_frames: int, start: int = 0) -> Iterator[Clip]:
+    """One unseen real clip for each label, of toy-dance for None; label number i is clip number `start` + i."""
+    for index, label in enumerate(labels, start):
+        world = "toy-dance" if label is None else WORLD
+        yield make_clip(world, UNSEEN_SEED, index, num_frames, label).clip
+
+
+def through_codecs(clip: Clip, pipeline: RFLAVPipeline) -> Clip:
+    """Encode and decode a clip: what is left of a real clip when only the codecs have touched it."""
+    video = encode_frames(pipeline.vae, clip.frames)[None]
+    return pipeline.decode(video, pipeline.mel.encode(torch.from_numpy(clip.waveform), clip.sample_rate))[0]

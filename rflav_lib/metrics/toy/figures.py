@@ -1,0 +1,151 @@
+"""Readings of many clips into figures with 95 % intervals, and those into a table."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from rflav_lib.data.toy import CLASSES
+from rflav_lib.data.toy_trackers import PENDULUM, Tally
+from rflav_lib.metrics.toy.clips import WORLD
+from rflav_lib.metrics.toy.reading import Reading
+
+IN_SYNC = 0.9
+"""A clip is in sync when this share of its events has its sound within 100 ms; it has its pitches likewise."""
+ALL_RIGHT = 0.95
+"""A clip has the right number of objects when this share of its moments has: 38 of 40 frames."""
+TEMPO_TOLERANCE = 0.03
+TEMPO_RANGE = (90.0, 130.0)
+"""Beats a minute of toy-dance."""
+
+Figure = dict[str, float]
+NOTHING = dict.fromkeys(("value", "low", "high"), math.nan)
+
+
+def share_with_interval(hits: Iterable[bool]) -> Figure:
+    """A share and its 95 % Wilson interval; NaN where there is nothing."""
+    hits = list(hits)
+    if not hits:
+        return dict(NOTHING)
+    n, p, z = len(hits), float(np.mean(hits)), 1.96
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return {"value": p, "low": max(0.0, centre - half), "high": min(1.0, centre + half)}
+
+
+def median_with_interval(values: Sequence[float], seed: int = 0) -> Figure:
+    """A median and its 95 % bootstrap interval (1000 resamples); NaN where there is nothing."""
+    if not values:
+        return dict(NOTHING)
+    resamples = np.random.default_rng(seed).choice(np.asarray(values), (1000, len(values)))
+    low, high = np.quantile(np.median(resamples, axis=1), (0.025, 0.975))
+    return {"value": float(np.median(values)), "low": float(low), "high": float(high)}
+
+
+def pooled_with_interval(tallies: Iterable[Tally], seed: int = 0) -> Figure:
+    """The share of all events that were right, and its 95 % bootstrap interval; NaN where there is nothing.
+
+    Clips are drawn anew (1000 times), not events: the events of a clip stand and fall together.
+    """
+    counts = np.array([(tally.right, tally.of) for tally in tallies if tally.of], dtype=np.float64)
+    if not len(counts):
+        return dict(NOTHING)
+    drawn = np.random.default_rng(seed).integers(len(counts), size=(1000, len(counts)))
+    right, of = counts[drawn].sum(axis=1).T
+    low, high = np.quantile(right / of, (0.025, 0.975))
+    return {"value": float(counts[:, 0].sum() / counts[:, 1].sum()), "low": float(low), "high": float(high)}
+
+
+def summarise(readings: Sequence[Reading]) -> dict[str, Figure]:
+    """The figures of a set of clips of one world, each with its 95 % interval; see `Reading` for what is read.
+
+    A clip in which there is nothing to judge counts as wrong in "clips ..." and is left out of "events ...".
+    """
+    if not readings:
+        raise ValueError("no readings: there is nothing to summarise")
+    dance = readings[0].asked is None
+    return (_dance(readings) if dance else _classes(readings)) | _shared(readings) | _law(readings, dance)
+
+
+def _classes(readings: Sequence[Reading]) -> dict[str, Figure]:
+    return {
+        "asked class seen": share_with_interval(reading.seen == reading.asked for reading in readings),
+        "asked class heard": share_with_interval(reading.heard == reading.asked for reading in readings),
+    }
+
+
+def _shared(readings: Sequence[Reading]) -> dict[str, Figure]:
+    return {
+        "clips with the right number of objects": _clips_right([r.objects for r in readings], ALL_RIGHT),
+        "moments with the right number of objects": pooled_with_interval(r.objects for r in readings),
+        "clips with a measurable offset": share_with_interval(
+            reading.offset_ms is not None for reading in readings
+        ),
+        "median size of A/V offset (ms)": median_with_interval(
+            [abs(r.offset_ms) for r in readings if r.offset_ms is not None]
+        ),
+        "clips in sync": _clips_right([r.close for r in readings], IN_SYNC),
+        "events within 100 ms": pooled_with_interval(r.close for r in readings),
+    }
+
+
+def _law(readings: Sequence[Reading], dance: bool) -> dict[str, Figure]:
+    """Colour, place and angle to pitch; a pendulum and a dance have no such law."""
+    if dance:
+        return {}
+    tallies = [reading.pitch for reading in readings if reading.asked != PENDULUM]
+    return {
+        "clips with the pitch of the picture": _clips_right(tallies, IN_SYNC),
+        "events with the pitch of the picture": pooled_with_interval(tallies),
+    }
+
+
+def _dance(readings: Sequence[Reading]) -> dict[str, Figure]:
+    """Tempo and regularity. Spreads are in shares of a beat: 3 % means that of the beat's length."""
+    return {
+        "tempo found": share_with_interval(_tempo_found(reading) for reading in readings),
+        "median spread of beats heard": median_with_interval(
+            [r.tempo_heard.spread for r in readings if r.tempo_heard]
+        ),
+        "median spread of beats seen": median_with_interval(
+            [r.tempo_seen.spread for r in readings if r.tempo_seen]
+        ),
+    }
+
+
+def _tempo_found(reading: Reading) -> bool:
+    """Whether the clip is heard at a tempo of this world, and seen at the same."""
+    if reading.tempo_heard is None or reading.tempo_seen is None:
+        return False
+    heard, slack = reading.tempo_heard.bpm, 1 + TEMPO_TOLERANCE
+    return (
+        TEMPO_RANGE[0] / slack <= heard <= TEMPO_RANGE[1] * slack
+        and 1 / slack <= reading.tempo_seen.bpm / heard <= slack
+    )
+
+
+def _clips_right(tallies: Sequence[Tally], least: float) -> Figure:
+    return share_with_interval(tally.of > 0 and tally.share >= least for tally in tallies)
+
+
+def per_class(readings: Sequence[Reading]) -> dict[str, dict[str, Figure]]:
+    """`summarise` for each class of toy-landscape on its own; classes without a clip are left out."""
+    grouped = {name: [r for r in readings if r.asked == label] for label, name in enumerate(CLASSES[WORLD])}
+    return {name: summarise(of) for name, of in grouped.items() if of}
+
+
+def table(summaries: dict[str, dict[str, Figure]]) -> str:
+    """Markdown: a row a figure, a column a set; a dash where there was nothing to measure."""
+    names = list(summaries)
+    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    for figure in next(iter(summaries.values())):
+        unit, scale = ("", 1) if "ms)" in figure else (" %", 100)
+        shown = [_cell(summaries[name][figure], unit, scale) for name in names]
+        lines.append(f"| {figure} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def _cell(figure: Figure, unit: str, scale: int) -> str:
+    if math.isnan(figure["value"]):
+        return "–"
+    return f"{scale * figure['value']:.1f}{unit} ({scale * figure['low']:.1f}-{scale * figure['high']:.1f})"
