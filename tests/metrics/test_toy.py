@@ -199,7 +199,7 @@ def test_a_model_without_classes_is_measured_as_a_dancer(tmp_path, capsys):
     tiny_pipeline(num_classes=0).save_whole(tmp_path / "model")
     assert main([str(tmp_path / "model"), "--clips", "2", *SMALL]) == 0
     shown = capsys.readouterr().out
-    assert "tempo found" in shown and "class" not in shown
+    assert "tempo found" in shown and "asked class" not in shown and "by class" not in shown
 
 
 def test_a_run_goes_on_where_it_stopped_and_ends_with_the_same_readings(
