@@ -1,0 +1,157 @@
+"""README's gallery: pictures of what the bundled models make and of what was measured on them, by one command.
+
+    python -m rflav_lib.view.gallery                          # everything that can be drawn, to docs/gallery
+    python -m rflav_lib.view.gallery --only offsets rain      # some of it
+
+Filmstrips are the first clip of each class from one seed, not picked. Figures are drawn from the JSON files in
+results/, where the measurements are kept: nothing is measured here.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from rflav_lib import ROOT
+from rflav_lib.data.toy import CLASSES
+from rflav_lib.files import whole
+from rflav_lib.media import Clip
+from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.view import clip_display, style
+
+LANDSCAPE, DANCE = "toy-landscape", "toy-dance"
+OFFSETS = "offsets"
+FRAMES, STEPS_PER_FRAME, SEED = 40, 4, 0
+WIDEST_MS = 60
+"""Offsets further out are counted in the last bins."""
+BIN_MS = 4
+
+Report = dict[str, Any]
+
+
+class MissingError(ValueError):
+    """What a picture is drawn from is not there."""
+
+
+def filmstrips(checkpoint: Path, names: tuple[str, ...] = ()) -> Iterator[Clip]:
+    """A clip for each class named, or one without a class where none is, from seed `SEED` at N = 4.
+
+    Raises:
+        MissingError: no such checkpoint. ValueError: it is damaged, or of another kind.
+    """
+    if not checkpoint.is_dir():
+        train = f"accelerate launch -m rflav_lib.train configs/{checkpoint.name}.yaml"
+        raise MissingError(f"{checkpoint} is not there; to train it: {train}")
+    pipeline = RFLAVPipeline.from_pretrained(checkpoint)
+    pipeline.set_progress_bar_config(disable=True)
+    for name in names or (None,):  # each on its own, so that the same seed draws it alone and with others
+        generator = torch.Generator().manual_seed(SEED)
+        yield pipeline(FRAMES, STEPS_PER_FRAME, name, generator=generator)[0]
+
+
+def offset_histogram(report: Report) -> Figure:
+    """How late the sound is, in generated clips beside real ones: a histogram each, one above the other.
+
+    `report` is what `python -m rflav_lib.metrics.toy --out` wrote.
+    """
+    sets = {name: report["readings"][name] for name in ("generated", "real")}
+    figure = Figure(figsize=(7, 3.2), dpi=100, layout="constrained")
+    bins = range(-WIDEST_MS, WIDEST_MS + 1, BIN_MS)
+    for axes, (name, readings), colour, hatch in zip(
+        figure.subplots(2, 1, sharex=True), sets.items(), style.COLOURS[1:], ("", "//"), strict=False
+    ):
+        offsets = [reading["offset_ms"] for reading in readings if reading["offset_ms"] is not None]
+        inside = [min(max(offset, -WIDEST_MS), WIDEST_MS) for offset in offsets]
+        axes.hist(inside, bins, color=colour, edgecolor="white", linewidth=0.5, hatch=hatch)
+        axes.axvline(0, color="black", linewidth=0.8, linestyle=":")
+        unread = len(readings) - len(offsets)
+        label = f"{name}: {len(readings)} clips"
+        axes.set_title(label + (f", {unread} without an offset" if unread else ""), loc="left", fontsize=9)
+        axes.set_ylabel("clips", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel(
+        f"sound later than picture (ms), median of a clip's events; beyond {WIDEST_MS} ms in the last bar",
+        fontsize=8,
+    )
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file on white, readable on dark pages too."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def read_report(path: Path, command: str) -> Report:
+    """A measurement. Raises MissingError where it is not there, ValueError where it is not readable."""
+    if not path.is_file():
+        raise MissingError(f"{path} is not there; measure it: {command}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not readable as JSON: {error}") from error
+
+
+def pictures(root: Path = ROOT) -> dict[str, Callable[[], bytes]]:
+    """Name -> how to draw it, as a PNG file; each raises MissingError where its source is not there."""
+    drawn: dict[str, Callable[[], bytes]] = {}
+    for name in CLASSES[LANDSCAPE]:
+        drawn[name] = lambda name=name: _strip(root / "checkpoints" / LANDSCAPE, (name,))
+    drawn[DANCE] = lambda: _strip(root / "checkpoints" / DANCE)
+    drawn[OFFSETS] = lambda: png(
+        offset_histogram(
+            read_report(
+                root / "results" / f"{LANDSCAPE}.json",
+                f"python -m rflav_lib.metrics.toy checkpoints/{LANDSCAPE} --out results/{LANDSCAPE}.json",
+            )
+        )
+    )
+    return drawn
+
+
+def _strip(checkpoint: Path, names: tuple[str, ...] = ()) -> bytes:
+    (clip,) = filmstrips(checkpoint, names)
+    return clip_display.png(clip)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Draw what can be drawn; say what was left out, and why."""
+    available = pictures()
+    parser = argparse.ArgumentParser(
+        prog="python -m rflav_lib.view.gallery", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "docs" / "gallery", help="folder (default: docs/gallery)"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=available, metavar="NAME", help=f"of {', '.join(available)}"
+    )
+    options = parser.parse_args(arguments)
+    for name in options.only or available:
+        try:
+            picture = available[name]()
+        except MissingError as error:
+            print(f"{name} left out: {error}", file=sys.stderr)
+            if options.only:
+                return 2
+            continue
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        path = options.out / f"{name}.png"
+        with whole(path) as draft:
+            draft.write_bytes(picture)
+        print(f"{path} ({len(picture) / 1000:.0f} kB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
