@@ -1,0 +1,342 @@
+"""The jump after the first window (the paper's Fig. 5), and what helps against it.
+
+    python benchmarks/drift.py --out results/drift.json                            # hours; go on with the same command
+    python benchmarks/drift.py --only paper context --seeds 0 1                    # some of it
+    python benchmarks/drift.py --steps 20 --clips 10 --windows 3 --seeds 0         # to try it
+
+Small models of toy-landscape, trained for the same steps on windows of the same clips: by the paper's method, and with
+one remedy each. Every model makes long clips, which are cut into windows of the schedule's length that do not overlap.
+Window by window, beside real clips that went through the codecs:
+
+    picture, sound     Fréchet distance to real windows, of features by the toy watcher and the toy listener: stand-ins
+                       for FVD and FAD that know the toy worlds alone
+    moved              how far a clip's picture features are from those of its own first window (Fig. 5's purple line)
+    trackers           class seen, class heard, offset of sound and picture
+
+The `increase` is the last window's distance minus the first one's. Every remedy and seed has its own file in
+--folder, so whatever ends the run loses at most one sampling; trainings go on from their checkpoints. Then one JSON.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from rflav_lib import ROOT, experiments
+from rflav_lib.data.toy import CLASSES
+from rflav_lib.files import whole
+from rflav_lib.media import Clip
+from rflav_lib.metrics.distances import frechet
+from rflav_lib.metrics.longform import Curve, WindowFeatures, distance_curve, drift_curve
+from rflav_lib.metrics.toy import WORLD, through_codecs
+from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.provenance import provenance
+
+WINDOW = 10
+SIDES = ("picture", "sound")
+RESAMPLES = 200
+REFERENCE_CLIPS, REFERENCE_FRAMES, REFERENCE_STRIDE = 100, 40, 5
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What differs from the paper's method: settings of the training, and of the sampling.
+
+    `model` names the remedy whose model is used; its own by default.
+    """
+
+    about: str
+    training: dict[str, Any] = field(default_factory=dict)
+    sampling: dict[str, Any] = field(default_factory=dict)
+    model: str | None = None
+
+    @property
+    def cost(self) -> float:
+        """Training work over the paper's for as many steps, by count: a backward is two forwards."""
+        memory = self.training.get("sink_frames", 0) + self.training.get("context_frames", 0)
+        steps = self.training.get("rollout_steps", 1) if self.training.get("rollout_probability") else 0
+        return (1 + memory / WINDOW) * (1 + steps / 3)
+
+
+REMEDIES = {
+    "paper": Remedy("the paper's method"),
+    "context": Remedy("the last 3 emitted frames stay visible", {"context_frames": 3}),
+    "sink": Remedy("the first 2 frames of the stream stay visible", {"sink_frames": 2}),
+    "sink and context": Remedy("1 sink, 2 context frames", {"sink_frames": 1, "context_frames": 2}),
+    "roll-outs": Remedy("half of the samples come from a step of the model itself", {"rollout_probability": 0.5}),
+    "transition": Remedy("times between pre-rolling and rolling", {"transition_probability": 0.3}),
+    "history noise": Remedy("up to 0.2 of extra noise on clean frames", {"history_noise": 0.2}),
+    "warm": Remedy("9 frames are made and thrown away first", sampling={"warm_frames": 9}, model="paper"),
+}  # fmt: skip
+
+
+def parts(clip: Clip, size: int) -> list[Clip]:
+    """A clip in pieces of `size` frames; what is left over at the end is dropped."""
+    samples = round(clip.sample_rate / clip.frame_rate)
+    return [
+        Clip(clip.frames[first : first + size], clip.waveform[first * samples : (first + size) * samples],
+             clip.frame_rate, clip.sample_rate)
+        for first in range(0, len(clip) - size + 1, size)
+    ]  # fmt: skip
+
+
+def figures(clips: Sequence[Clip], pipe: RFLAVPipeline, reference: dict[str, torch.Tensor]) -> Figures:
+    """Everything that is measured on one set of long clips."""
+    found = experiments.windows(clips, WINDOW)
+    result: Figures = {side: side_figures(found[side], reference[side]) for side in SIDES}
+    result["moved"] = rounded(drift_curve(found["picture"], RESAMPLES))
+    cut = [parts(clip, WINDOW) for clip in clips]
+    result["trackers"] = [
+        experiments.measured(pipe, window)
+        for window in tqdm(list(zip(*cut, strict=True)), desc="trackers", unit="window")
+    ]
+    return result
+
+
+def side_figures(windows: WindowFeatures, reference: torch.Tensor) -> Figures:
+    """The distance of every window, and the increase from the first to the last with its resamples."""
+    curve = distance_curve(windows, reference, frechet, RESAMPLES)
+    drawn = curve.resampled[:, -1] - curve.resampled[:, 0]
+    return {
+        **rounded(curve),
+        "increase": float(curve.value[-1] - curve.value[0]),
+        "drawn": drawn.round(4).tolist(),
+    }
+
+
+def rounded(curve: Curve) -> Figures:
+    """A curve for JSON, with its 95 % intervals."""
+    return {name: getattr(curve, name).round(4).tolist() for name in ("value", "low", "high")}
+
+
+class Study:
+    """The sets of clips and the files of their figures.
+
+    Args:
+        options: of the command line.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.folder = options, Path(options.folder)
+        self.setting = {
+            "steps": options.steps, "clips": options.clips, "windows": options.windows, "window": WINDOW,
+            "steps_per_frame": options.steps_per_frame,
+        }  # fmt: skip
+        self._reference: dict[str, torch.Tensor] | None = None
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip."""
+        return self.options.windows * WINDOW
+
+    def kept(self, name: str, work: Any) -> Figures:
+        """Figures from their file, or measured now.
+
+        Raises:
+            ValueError: the file is of a run with other settings.
+        """
+        file = self.folder / f"{name}.json"
+        found = experiments.kept(file, lambda: {"setting": self.setting, **work()})
+        if found["setting"] != self.setting:
+            raise ValueError(
+                f"{file}: measured with {found['setting']}, not {self.setting}; take another --folder"
+            )
+        return found
+
+    def run(self, name: str, seed: int) -> Figures:
+        """Train, sample and measure one remedy with one seed, or what is left of it to do."""
+        return self.kept(
+            f"{name.replace(' ', '-')}-seed-{seed}", partial(self._run, REMEDIES[name], name, seed)
+        )
+
+    def _run(self, remedy: Remedy, name: str, seed: int) -> Figures:
+        options, model = self.options, remedy.model or name
+        changes = {**REMEDIES[model].training, "max_steps": options.steps, "precision": options.precision}
+        changes["warmup_steps"] = min(experiments.SMALL["warmup_steps"], options.steps)
+        folder = experiments.trained(
+            f"{model.replace(' ', '-')}-{options.steps}", changes, seed, self.folder / "models"
+        )
+        pipe = experiments.opened(folder)
+        clips = experiments.made(
+            pipe, options.clips, self.frames, options.steps_per_frame, seed, **remedy.sampling
+        )
+        return figures(clips, pipe, self.reference(pipe))
+
+    def real(self, seed: int) -> Figures:
+        """The same figures of real clips, through the codecs of a trained model: no model can be nearer."""
+        return self.kept("real", partial(self._real, seed))
+
+    def _real(self, seed: int) -> Figures:
+        pipe = self._any_pipeline(seed)
+        clips = coded(experiments.real(WORLD, self.options.clips, self.frames), pipe, "real clips")
+        return figures(clips, pipe, self.reference(pipe))
+
+    def _any_pipeline(self, seed: int) -> RFLAVPipeline:
+        names = [*self.options.only, "paper"]
+        model = REMEDIES[names[0]].model or names[0]
+        return experiments.opened(
+            self.folder
+            / "models"
+            / f"{model.replace(' ', '-')}-{self.options.steps}"
+            / f"seed-{seed}"
+            / "pipeline"
+        )
+
+    def reference(self, pipe: RFLAVPipeline) -> dict[str, torch.Tensor]:
+        """Features (n 64) of real windows of each side, through the codecs."""
+        if self._reference is None:
+            stored = self.kept("reference", partial(self._measure_reference, pipe))
+            self._reference = {side: torch.tensor(stored[side], dtype=torch.float64) for side in SIDES}
+        return self._reference
+
+    def _measure_reference(self, pipe: RFLAVPipeline) -> Figures:
+        clips = experiments.real(WORLD, REFERENCE_CLIPS, REFERENCE_FRAMES, experiments.REFERENCE_SEED)
+        found = experiments.windows(coded(clips, pipe, "reference"), WINDOW, REFERENCE_STRIDE)
+        return {side: found[side].values.flatten(0, 1).numpy().round(6).tolist() for side in SIDES}
+
+
+def coded(clips: Sequence[Clip], pipe: RFLAVPipeline, name: str) -> list[Clip]:
+    """Clips through image codec, mel and vocoder, as generated ones come out of them."""
+    return [through_codecs(clip, pipe) for clip in tqdm(clips, desc=name, unit="clip")]
+
+
+def summary(runs: dict[str, dict[str, Figures]]) -> dict[str, Figures]:
+    """Of each remedy: distances of the first and last window, the increase, and the increase over the paper's.
+
+    The interval is over clips, for these very models: seeds are averaged in every resample. How much models differ
+    is told by `by_seed`.
+    """
+    table: dict[str, Figures] = {}
+    for name, seeds in runs.items():
+        row: Figures = {"seeds": len(seeds)}
+        for side in SIDES:
+            values = [run[side]["value"] for run in seeds.values()]
+            drawn = np.mean([run[side]["drawn"] for run in seeds.values()], axis=0)
+            low, high = np.quantile(drawn, (0.025, 0.975))
+            by_seed = [run[side]["increase"] for run in seeds.values()]
+            row[side] = {
+                "first": float(np.mean([value[0] for value in values])),
+                "last": float(np.mean([value[-1] for value in values])),
+                "increase": {"value": float(np.mean(by_seed)), "low": float(low), "high": float(high)},
+                "by_seed": by_seed,
+            }
+        row["trackers"] = {
+            place: {
+                figure: float(np.nanmean([run["trackers"][which][figure]["value"] for run in seeds.values()]))
+                for figure in next(iter(seeds.values()))["trackers"][0]
+            }
+            for place, which in (("first", 0), ("last", -1))
+        }
+        table[name] = row
+    for row in table.values() if "paper" in table else ():
+        for side in SIDES:
+            papers = table["paper"][side]["increase"]["value"]
+            row[side]["increase over the paper's"] = (
+                row[side]["increase"]["value"] / papers if papers else None
+            )
+    return table
+
+
+def text(table: dict[str, Figures]) -> str:
+    """The summary as Markdown, a row a remedy."""
+    lines = [
+        "| | " + " | ".join(f"{side}: first | last | increase (95 %) | of the paper's" for side in SIDES)
+        + " | class seen, first / last | offset (ms), first / last |",
+        "|---" * (3 + 4 * len(SIDES)) + "|",
+    ]  # fmt: skip
+    for name, row in table.items():
+        cells = [name]
+        for side in SIDES:
+            figure, increase = row[side], row[side]["increase"]
+            share = figure.get("increase over the paper's")
+            cells += [
+                f"{figure['first']:.3f}", f"{figure['last']:.3f}",
+                f"{increase['value']:+.3f} ({increase['low']:+.3f} to {increase['high']:+.3f})",
+                "" if share is None else f"{share:.0%}",
+            ]  # fmt: skip
+        ends = [row["trackers"][place] for place in ("first", "last")]
+        cells.append(" / ".join(f"{end['asked class seen']:.0%}" for end in ends))
+        cells.append(" / ".join(f"{end['median size of A/V offset (ms)']:.0f}" for end in ends))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Options of the command line; exits with one clear line if they do not make sense."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=REMEDIES, default=list(REMEDIES), metavar="REMEDY",
+                        help="some of: " + ", ".join(REMEDIES))  # fmt: skip
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: 0 1 2)")
+    parser.add_argument("--steps", type=int, default=1200, help="of each training (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=80, help="of each set (default: %(default)s)")
+    parser.add_argument("--windows", type=int, default=10, help="of each clip (default: %(default)s)")
+    parser.add_argument("--steps-per-frame", type=int, default=4, help="the paper's N (default: %(default)s)")
+    parser.add_argument("--precision", choices=("bf16", "no"), default="bf16", help="of the training")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "outputs" / "drift", help="models, and figures of each set"
+    )
+    parser.add_argument("--out", type=Path, help="write all figures to this JSON file")
+    options = parser.parse_args(arguments)
+    least = {"steps": 1, "windows": 2, "steps_per_frame": 1, "threads": 1, "clips": len(CLASSES[WORLD])}
+    for name, smallest in least.items():
+        if getattr(options, name) < smallest:
+            parser.error(
+                f"--{name.replace('_', '-')} must be at least {smallest}, not {getattr(options, name)}"
+            )
+    options.command = shlex.join(["python", "benchmarks/drift.py", *arguments])
+    return options
+
+
+def write(study: Study, runs: dict[str, dict[str, Figures]], real: Figures | None) -> None:
+    """Everything measured so far."""
+    options = study.options
+    sets = {name: REMEDIES[name] for name in runs}
+    report = {
+        "command": options.command, **provenance(), "setting": study.setting, "seeds": options.seeds,
+        "base": {"config": "configs/toy-landscape.yaml", **experiments.SMALL, "max_steps": options.steps},
+        "remedies": {
+            name: {"about": r.about, "training": r.training, "sampling": r.sampling, "training cost": round(r.cost, 2)}
+            for name, r in sets.items()
+        },
+        "summary": summary(runs), "real": real, "runs": runs,
+    }  # fmt: skip
+    with whole(options.out) as draft:
+        draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def main(arguments: list[str]) -> int:
+    """Run what is left to run, print the table, write after each set if asked to."""
+    options = parse(arguments)
+    torch.set_num_threads(options.threads)
+    study, runs, real = Study(options), {}, None
+    try:
+        for seed in options.seeds:  # a seed of all remedies first: they can be compared early
+            for name in options.only:
+                print(f"{name}, seed {seed}", flush=True)
+                runs.setdefault(name, {})[str(seed)] = study.run(name, seed)
+                real = real or study.real(seed)
+                if options.out:
+                    write(study, runs, real)
+    except KeyboardInterrupt:
+        print("interrupted: what is done is kept; the same command goes on", file=sys.stderr)
+        return 130
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"\n{text({**summary(runs), 'real': summary({'real': {'0': real}})['real']})}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,165 @@
+"""The comparison of remedies: what differs between them, what an increase is, and that a run goes on."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import drift
+from rflav_lib import experiments
+from rflav_lib.media import Clip
+from rflav_lib.metrics.longform import WindowFeatures
+from rflav_lib.train_config import TrainConfig
+
+
+def test_every_remedy_is_a_setting_that_training_knows_and_differs_from_the_paper():
+    plain = TrainConfig.from_yaml(experiments.BASE, **experiments.SMALL)
+    assert plain.preroll_probability == 0.2 and plain.schedule.transition_probability == 0
+    trainings = [remedy.training for remedy in drift.REMEDIES.values() if remedy.training]
+    assert len(trainings) >= 4
+    for training in trainings:
+        config = TrainConfig.from_yaml(experiments.BASE, **experiments.SMALL, **training)
+        assert {key for key, value in vars(config).items() if getattr(plain, key) != value} == set(training)
+    assert drift.REMEDIES["warm"].model == "paper" and drift.REMEDIES["warm"].sampling
+    costs = {name: remedy.cost for name, remedy in drift.REMEDIES.items()}
+    assert costs["paper"] == costs["warm"] == costs["history noise"] == 1
+    assert costs["context"] == pytest.approx(1.3) and costs["roll-outs"] == pytest.approx(4 / 3)
+
+
+def test_parts_are_the_clip_without_the_rest():
+    clip = Clip(
+        np.arange(25, dtype=np.uint8)[:, None, None, None].repeat(3, 3), np.arange(40_000, dtype=np.float32)
+    )
+    pieces = drift.parts(clip, 10)
+    assert [int(piece.frames[0, 0, 0, 0]) for piece in pieces] == [0, 10]
+    assert [(piece.waveform[0], len(piece.waveform)) for piece in pieces] == [(0, 16_000), (16_000, 16_000)]
+
+
+def windows_moved_by(moves, count=200, seed=0):
+    """Features of standard normals; in each window their mean has moved along one axis."""
+    values = torch.randn(
+        len(moves), count, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
+    values[:, :, 0] += torch.tensor(moves, dtype=torch.float64)[:, None]
+    return WindowFeatures(tuple(range(0, 10 * len(moves), 10)), values, 10)
+
+
+def run_with(moves, seed=0):
+    """Figures of one run in which the distance of window w is moves[w] squared, but for noise."""
+    reference = torch.randn(4000, 3, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    side = drift.side_figures(windows_moved_by(moves, seed=seed), reference)
+    reading = {"asked class seen": {"value": 0.9}, "median size of A/V offset (ms)": {"value": 12.0}}
+    return {"picture": side, "sound": side, "trackers": [reading] * len(moves)}
+
+
+def test_the_increase_is_the_last_window_beyond_the_first_with_an_interval_that_holds_it():
+    found = run_with([1.0, 5.0, 2.0])["picture"]
+    assert found["value"] == pytest.approx([1, 25, 4], rel=0.15)
+    assert found["increase"] == pytest.approx(3, rel=0.15)
+    assert np.quantile(found["drawn"], 0.025) < 3 < np.quantile(found["drawn"], 0.975)
+
+
+def test_the_summary_averages_seeds_and_compares_with_the_paper():
+    runs = {
+        "paper": {"0": run_with([1.0, 2.0]), "1": run_with([1.0, 2.0], seed=1)},
+        "context": {"0": run_with([1.0, 1.5])},
+    }
+    table = drift.summary(runs)
+    row = table["context"]["picture"]
+    assert row["increase"]["low"] < row["increase"]["value"] < row["increase"]["high"]
+    assert row["increase over the paper's"] == pytest.approx(1.25 / 3, rel=0.25)
+    paper = table["paper"]["picture"]
+    assert paper["increase over the paper's"] == 1 and len(paper["by_seed"]) == 2
+    assert paper["increase"]["value"] == pytest.approx(np.mean(paper["by_seed"]))
+    assert "increase over the paper's" not in drift.summary({"context": runs["context"]})["context"]["sound"]
+    shown = drift.text(table)
+    assert "| paper |" in shown and "100%" in shown and "90% / 90%" in shown and "12 / 12" in shown
+
+
+def study(tmp_path, *arguments):
+    return drift.Study(drift.parse(["--folder", str(tmp_path), *arguments]))
+
+
+def test_figures_of_other_settings_are_not_taken_for_these(tmp_path):
+    assert study(tmp_path).kept("one", lambda: {"value": 3})["value"] == 3
+    assert study(tmp_path).kept("one", None)["value"] == 3
+    with pytest.raises(ValueError, match="one.json: measured with .*'clips': 80.*take another --folder"):
+        study(tmp_path, "--clips", "10").kept("one", None)
+
+
+def test_what_ends_a_run_is_said_and_what_is_done_is_kept(tmp_path, monkeypatch, capsys):
+    done = []
+
+    def run(self, remedy, name, seed):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append((name, seed))
+        return run_with([1.0, 2.0])
+
+    monkeypatch.setattr(drift.Study, "_run", run)
+    monkeypatch.setattr(drift.Study, "_real", lambda self, seed: run_with([0.0, 0.0]))
+    out = tmp_path / "out.json"
+    command = [
+        "--only",
+        "paper",
+        "sink",
+        "--seeds",
+        "0",
+        "1",
+        "--folder",
+        str(tmp_path / "f"),
+        "--out",
+        str(out),
+    ]
+    assert drift.main(command) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert done == [("paper", 0), ("sink", 0)], "a seed of all remedies first"
+    assert set(json.loads(out.read_text())["runs"]) == {"paper", "sink"}
+    monkeypatch.setattr(drift.Study, "_run", lambda self, remedy, name, seed: run_with([1.0, 2.0], seed))
+    assert drift.main(command) == 0
+    written = json.loads(out.read_text())
+    assert {name: list(seeds) for name, seeds in written["runs"].items()} == {
+        "paper": ["0", "1"],
+        "sink": ["0", "1"],
+    }
+    assert written["summary"]["paper"]["seeds"] == 2 and "versions" in written
+    assert (
+        written["remedies"]["sink"]["training"] == {"sink_frames": 2}
+        and "| real |" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--windows", "1"], "--windows must be at least 2"), (["--clips", "4"], "--clips must be at least 5"),
+     (["--only", "prayer"], "invalid choice: 'prayer'")],
+)  # fmt: skip
+def test_bad_options_are_refused_in_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        drift.parse(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_whole_of_it_small(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rflav_lib.train_run.ROOT", tmp_path)
+    monkeypatch.setattr(drift, "REFERENCE_CLIPS", 2)
+    small = {"clips": 16, "hidden_size": 24, "depth": 1, "num_heads": 2}
+    monkeypatch.setattr(experiments, "SMALL", {**experiments.SMALL, **small})
+    out = tmp_path / "drift.json"
+    assert drift.main(
+        ["--only", "paper", "sink and context", "warm", "--seeds", "0", "--steps", "2", "--clips", "5", "--windows",
+         "2", "--steps-per-frame", "1", "--folder", str(tmp_path / "f"), "--out", str(out)]
+    ) == 0  # fmt: skip
+    report = json.loads(out.read_text())
+    assert list(report["runs"]) == ["paper", "sink and context", "warm"]
+    for runs in (*report["runs"].values(), {"0": report["real"]}):
+        assert len(runs["0"]["picture"]["value"]) == len(runs["0"]["trackers"]) == 2
+    # the warm stream is the paper's, nine frames later: its first window begins in the paper's first one
+    assert report["runs"]["warm"]["0"]["picture"] != report["runs"]["paper"]["0"]["picture"]
+    assert sorted(path.name for path in (tmp_path / "f" / "models").iterdir()) == [
+        "paper-2",
+        "sink-and-context-2",
+    ]
+    assert report["real"]["sound"]["value"][0] < report["runs"]["paper"]["0"]["sound"]["value"][0]
