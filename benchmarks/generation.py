@@ -4,11 +4,13 @@
     python benchmarks/generation.py --threads 2 --compiled                # with torch.compile too: minutes of warm-up
     python benchmarks/generation.py --threads 2 --model middle            # hidden 384, depth 12, 16x16 latents
     python benchmarks/generation.py --model paper --device cuda --batch 8 # FLAV-B/1; never run, for want of a GPU
+    python benchmarks/generation.py --threads 2 --given                   # and audio-to-video, video-to-audio
     python benchmarks/generation.py --threads 2 --profile                 # and where the time goes
 
 Time to the first frame is that of pre-rolling; the steady state is the median over frames, the samplers taking turns.
 Warm-up (packing weights, compiling) is told apart. `with picture and sound` is what a stream delivers, decoding and
-vocoder included. --profile adds the share of each kind of work, the floating-point operations of a step, and what
+vocoder included. --given adds a further frame of audio-to-video and video-to-audio, whose steps go down a gradient,
+in float32. --profile adds the share of each kind of work, the floating-point operations of a step, and what
 the machine's matrix products reach at best, so that one sees how much there is left to win.
 """
 
@@ -121,6 +123,25 @@ def sampling(model: RFLAVTransformer, options: argparse.Namespace) -> dict[str, 
     }  # fmt: skip
 
 
+def one_side_given(model: RFLAVTransformer, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Seconds of a further frame made beside given ones, by the plain and the fast sampler in turns."""
+    video, audio, y = first_noise(model, options)
+    schedule, frames = RollingSchedule(model.config.window), max(1, options.frames // 3)
+    found = {}
+    for task, clip, noise in (("audio_to_video", audio, video), ("video_to_audio", video, audio)):
+        clip = torch.randn(len(clip), frames + 1, *clip.shape[2:]).to(clip)
+        made, seconds = {}, {}
+        for name in ("plain float32", "fast float32"):
+            sampler = SAMPLERS[name](model, schedule, options.steps_per_frame)
+            made[name], seconds[name] = getattr(sampler, task)(clip, noise, y=y), []
+            next(made[name])  # pre-rolling
+        for _ in tqdm(range(frames), desc=task, unit="frame"):
+            for name, stream in made.items():
+                seconds[name].append(timed(partial(next, stream), options.device)[1])
+        found[task] = {name: statistics.median(each) for name, each in seconds.items()}
+    return found
+
+
 def streaming(options: argparse.Namespace) -> dict[str, float]:
     """Frames a second of the bundled model's stream, picture and sound included."""
     pipe = RFLAVPipeline.from_pretrained(BUNDLED).to(options.device)
@@ -161,6 +182,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--compiled", action="store_true", help="measure torch.compile too; it warms up for minutes"
     )
+    parser.add_argument("--given", action="store_true", help="measure audio-to-video and video-to-audio too")
     parser.add_argument("--profile", action="store_true", help="say where the time goes")
     parser.add_argument("--out", type=Path, help="write figures, settings and machine to this JSON file")
     options = parser.parse_args(arguments)
@@ -186,9 +208,15 @@ def main(arguments: list[str]) -> None:
         print("\nwith picture and sound (real time is 10 frames/s)")
         for name, rate in streams.items():
             print(f"  {name:22}{rate:6.1f} frames/s")
+    given = one_side_given(model, options) if options.given else {}
+    for task, row in given.items():
+        plain, fast = (1000 * seconds for seconds in row.values())
+        print(
+            f"{task}, further frame: {plain:.1f} ms plain, {fast:.1f} ms fast: {plain / fast:.2f} times as fast"
+        )
     report = {
         "command": options.command, "provenance": provenance(options.device), "sampler": figures,
-        "stream_frames_per_second": streams,
+        "stream_frames_per_second": streams, "given": given,
     }  # fmt: skip
     if options.profile:
         report["profile"] = profiling.profiles(

@@ -9,8 +9,8 @@ class CompiledNetwork:
     """A network compiled as one graph for all widths of a window from two frames on; without gradients.
 
     It is compiled at the first call with a batch of a new size. One frame would be a graph of its own: not for here.
-    On a CPU its weights become constants, laid out for the kernels. On a GPU it is recorded as CUDA graphs; that has
-    not been run yet, for want of a GPU.
+    On a CPU its weights become constants, laid out for the kernels, and C++ calls these, not Python. On a GPU it is
+    recorded as CUDA graphs; that has not been run yet, for want of a GPU.
 
     Args:
         network: what is compiled.
@@ -45,7 +45,7 @@ class CompiledNetwork:
         for tensor, axis in zip(examples, self._axes, strict=True):
             torch._dynamo.mark_dynamic(tensor, axis, min=2, max=self._window)
         # not among the options above: whether weights are constants is asked while tracing, before options count
-        with inductor_config.patch(freezing=self._on_cpu):
+        with inductor_config.patch(freezing=self._on_cpu, cpp_wrapper=self._on_cpu):
             self._network(*examples)
 
 

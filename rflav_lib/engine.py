@@ -14,12 +14,14 @@ float32. That is not exact, and about twice as fast on processors with bf16 unit
 two frames and more through `torch.compile`: the same numbers within rounding, after a first step that takes minutes.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.memory import Memory
-from rflav_lib.sampler import Guidance, RollingSampler
+from rflav_lib.sampler import Frames, Guidance, RollingSampler
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.transformer import RFLAVTransformer
 
@@ -51,9 +53,18 @@ class FastSampler(RollingSampler):
 
     def preroll(self, video: Tensor, audio: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As the plain sampler's, with what is known of all its steps computed first."""
-        times = [t for t, _ in self.schedule.preroll_steps(self.steps_per_frame)]
-        self.network.expect(torch.cat(times), self._labels(y))
+        self._expect_all_times(y)
         return super().preroll(video, audio, y)
+
+    def _conditional_frames(self, *setting: Any) -> Frames:
+        self._expect_all_times(setting[-1])
+        return super()._conditional_frames(*setting)
+
+    def _expect_all_times(self, y: Tensor | None) -> None:
+        """Prepare the network for every time of the schedule, of rolling too, and of memory frames."""
+        times = [t for t, _ in self.schedule.preroll_steps(self.steps_per_frame)]
+        times += [torch.ones(1)] * bool(self.memory_layout.frames)
+        self.network.expect(torch.cat(times), self._labels(y))
 
     def _step(
         self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None, memory: Memory | None
@@ -73,6 +84,9 @@ class FastSampler(RollingSampler):
         if moving == frames:
             return moved[0], moved[1]
         return torch.cat([moved[0], video[:, moving:]], 1), torch.cat([moved[1], audio[:, moving:]], 1)
+
+    def _guided(self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self._at_known_times(video, audio, t[0], y, keep=False)  # samples share their times
 
     def _at_known_times(
         self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None, keep: bool

@@ -7,6 +7,7 @@ for speed: see `fast_layers`. Nothing here changes a number beyond rounding, but
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -71,9 +72,8 @@ class FastTransformer:
         self.network = FastNetwork(model, self.dtype)
         self._compiled = None
         if compiled:
-            unpacked = FastNetwork(model, self.dtype, packed=False)  # the compiler packs by itself
             axes, frames = (1, 1, *Known.AXES.values()), model.memory_layout.frames + model.config.window
-            self._compiled = CompiledNetwork(unpacked, axes, frames)
+            self._compiled = CompiledNetwork(self._unpacked, axes, frames)
         self._kept: OrderedDict[tuple, Known] = OrderedDict()
         self._expected: tuple[tuple[int, ...] | None, dict[float, int], Known] | None = None
 
@@ -89,20 +89,28 @@ class FastTransformer:
             rows = {time: row for row, time in enumerate(distinct.tolist())}
             self._expected = labels, rows, self._compute(distinct, labels)
 
-    @torch.no_grad()
     def __call__(
         self, video: Tensor, audio: Tensor, t: Tensor, labels: tuple[int, ...] | None, keep: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Velocities of video (b k c h w) and audio (b k f m), at times t (k,) that all samples share.
 
-        `keep` says that these times will come again.
+        `keep` says that these times will come again. Gradients go back to video and audio where these ask for them.
         """
         known = self._known(t, labels, keep)
-        network = self._compiled if self._compiled and len(t) > 1 else self.network
+        if torch.is_grad_enabled() and (video.requires_grad or audio.requires_grad):
+            network = self._unpacked
+        else:
+            network = self._compiled if self._compiled and len(t) > 1 else self.network
         return network(
             video, audio, known.video, known.audio, known.conditions, known.video_head, known.audio_head
         )
 
+    @cached_property
+    def _unpacked(self) -> "FastNetwork":
+        """For gradients, which packed products do not have, and for the compiler, which packs by itself."""
+        return FastNetwork(self.model, self.dtype, packed=False)
+
+    @torch.no_grad()
     def _known(self, t: Tensor, labels: tuple[int, ...] | None, keep: bool) -> Known:
         labels = _row_labels(labels)
         times = tuple(t.tolist())

@@ -138,9 +138,9 @@ class RFLAVPipeline(DiffusionPipeline):
         if isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 1:
             raise ValueError(f"num_frames must be a whole number, at least 1, not {num_frames!r}")
         labels = self.label_numbers(y, num_clips)
-        # guidance by what is given needs gradients, which the fast sampler does not have
-        joint = audio is None and video is None
-        sampler = self.sampler(steps_per_frame, guidance_scale, dtype, fast=joint)
+        if sound is not None or pictures is not None:
+            dtype = None  # guidance by what is given goes down small gradients
+        sampler = self.sampler(steps_per_frame, guidance_scale, dtype)
         video_noise, audio_noise = self.initial_noise(
             num_clips or (1 if labels is None else len(labels)), generator
         )

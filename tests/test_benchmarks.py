@@ -92,13 +92,16 @@ def test_generation_measures_every_sampler_in_turn_and_says_where_the_time_goes(
     tiny = {"latent_size": 4, "patch_size": 2, "hidden_size": 24, "depth": 1, "num_heads": 2, "n_mels": 16}
     monkeypatch.setitem(generation.MODELS, "middle", {**tiny, "window": 3, "num_classes": 2})
     out = tmp_path / "speed.json"
-    generation.main(["--model", "middle", "--frames", "2", "--profile", "--out", str(out)])
+    generation.main(["--model", "middle", "--frames", "2", "--given", "--profile", "--out", str(out)])
     report = json.loads(out.read_text())
     assert (
         list(report["sampler"]) == list(report["profile"]) == ["plain float32", "fast float32", "fast bf16"]
     )
     assert all(seconds > 0 for row in report["sampler"].values() for seconds in row.values())
-    assert "times as fast" in capsys.readouterr().out
+    for row in (report["given"][task] for task in ("audio_to_video", "video_to_audio")):
+        assert list(row) == ["plain float32", "fast float32"] and min(row.values()) > 0
+    printed = capsys.readouterr().out
+    assert "times as fast" in printed and "video_to_audio, further frame" in printed
     for figures in report["profile"].values():
         assert sum(figures["shares of the time"].values()) == pytest.approx(1, abs=0.02)
         assert figures["shares of the time"]["matrix products"] > 0

@@ -61,6 +61,22 @@ def test_a_model_with_classes_and_no_label():
     assert_same_stream(both(reference_model(num_classes=9)))
 
 
+@pytest.mark.parametrize(("scale", "guidance"), [(0.0, 1.0), (1000.0, 1.0), (1000.0, 2.5)])
+@pytest.mark.parametrize("which", ["audio_to_video", "video_to_audio"])
+def test_one_side_given(which, scale, guidance):
+    """With its gradient, and past the clip's end."""
+    clip, noise = window_inputs(2, 6)[which == "audio_to_video"], window_inputs(2, WINDOW)
+    noise = noise[which == "video_to_audio"]
+    made = []
+    for sampler in both(reference_model(num_classes=9), 2, guidance):
+        generator = torch.Generator().manual_seed(1)
+        y = torch.tensor([0, 7])
+        frames = list(getattr(sampler, which)(clip, noise, scale=scale, generator=generator, y=y))
+        made.append([torch.stack(part) for part in zip(*frames, strict=True)])
+    for plain, fast in zip(*made, strict=True):
+        assert_within(fast / plain.abs().max(), plain / plain.abs().max(), 1e-5)
+
+
 def test_it_is_the_released_stream(monkeypatch):
     golden = vectors("sampler_tiny_class_cfg")
     queues = {5: iter(golden["append_noise_v"]), 4: iter(golden["append_noise_a"])}
