@@ -1,0 +1,266 @@
+"""The paper's ablations on a toy world: fusions, windows, theta, loss weight, steps per frame, given sides.
+
+    python -m benchmarks.ablations --out results/ablations.json         # 3 seeds; goes on where it was stopped
+    python -m benchmarks.ablations --only base window-5 --seeds 1       # a part of it
+    python -m benchmarks.ablations --table results/ablations.json       # the tables of what has been measured
+
+Small models (`rflav_lib.experiments.SMALL`) of toy-landscape. Every setting changes one thing of `base` and gets the
+same budget: steps, batch, clips, windows' order and noise by seed. Seed by seed all settings are done, so a run that
+is stopped has whole comparisons; Ctrl-C loses the setting that it was at, a training not even that. What is measured,
+what it is compared with, and what it costs: benchmarks/README.md.
+"""
+
+import argparse
+import json
+import math
+import shlex
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from benchmarks import ablations_cost, ablations_table
+from rflav_lib import experiments
+from rflav_lib.data.toy import CLASSES
+from rflav_lib.files import whole
+from rflav_lib.image_codec import encode_frames
+from rflav_lib.media import Clip
+from rflav_lib.metrics.comparison import interval
+from rflav_lib.metrics.distances import frechet
+from rflav_lib.metrics.toy import WORLD, read_clip, through_codecs
+from rflav_lib.pipeline import CONDITION_SCALE, RFLAVPipeline
+from rflav_lib.provenance import provenance
+
+N = 4
+"""Steps per frame of all settings that do not say otherwise."""
+FEATURE_FRAMES = 16
+"""Frames of the windows that the stand-ins of I3D and AudioCLIP see, as in the paper."""
+GIVEN_SEED = 2_000_039  # clips whose sound or picture is given; no training draws from it
+BATCH = 20
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of the tables.
+
+    Attributes:
+        train: changes to the training configuration; settings without any share the model of `base`.
+        steps: N.
+        source: how its clips come about: "joint", "a2v", "v2a", "real", or "codecs" (real clips through the codecs).
+    """
+
+    train: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = N
+    source: str = "joint"
+
+
+SETTINGS: dict[str, Setting] = {
+    "real": Setting(source="real"),
+    "base": Setting(),
+    "joint_attention": Setting({"fusion": "joint_attention"}),
+    "average": Setting({"fusion": "average"}),
+    "window-5": Setting({"window": 5}),
+    "window-20": Setting({"window": 20}),
+    "theta-0.1": Setting({"preroll_probability": 0.1}),
+    "theta-0.5": Setting({"preroll_probability": 0.5}),
+    "uniform": Setting({"weighting": "uniform"}),
+    "steps-1": Setting(steps=1),
+    "steps-2": Setting(steps=2),
+    "steps-10": Setting(steps=10),
+    "steps-20": Setting(steps=20),
+    "a2v": Setting(source="a2v"),
+    "v2a": Setting(source="v2a"),
+    "codecs": Setting(source="codecs"),
+}
+Run = dict[str, Any]
+
+
+def labels(count: int) -> list[int]:
+    """Classes asked for, in turn."""
+    return experiments.labels_in_turn(count, len(CLASSES[WORLD]))
+
+
+def completed(pipe: RFLAVPipeline, setting: Setting, options: argparse.Namespace, seed: int) -> list[Clip]:
+    """Unseen real clips whose picture (a2v) or sound (v2a) is made anew, their class told as in joint generation."""
+    given = experiments.real(WORLD, options.clips, options.frames, GIVEN_SEED)
+    generator, made = torch.Generator().manual_seed(seed), []
+    sampler = pipe.sampler(setting.steps)
+    for first in tqdm(range(0, len(given), BATCH), desc=setting.source, unit="batch"):
+        part = given[first : first + BATCH]
+        y = torch.tensor(labels(options.clips)[first : first + BATCH])
+        noise = pipe.initial_noise(len(part), generator)
+        if setting.source == "a2v":
+            sound = pipe.mel.encode(torch.stack([torch.from_numpy(clip.waveform) for clip in part]))
+            frames = sampler.audio_to_video(sound, noise[0], CONDITION_SCALE, generator, y)
+        else:
+            pictures = torch.stack([encode_frames(pipe.vae, clip.frames) for clip in part])
+            frames = sampler.video_to_audio(pictures, noise[1], CONDITION_SCALE, generator, y)
+        latents, segments = (torch.stack(side, dim=1) for side in zip(*frames, strict=True))
+        for clip, new in zip(part, pipe.decode(latents, segments), strict=True):
+            frames_of, sound_of = (new, clip) if setting.source == "a2v" else (clip, new)
+            made.append(Clip(frames_of.frames, sound_of.waveform, clip.frame_rate, clip.sample_rate))
+    return made
+
+
+def clips_of(pipe: RFLAVPipeline, setting: Setting, options: argparse.Namespace, seed: int) -> list[Clip]:
+    """The clips that a setting is judged by."""
+    if setting.source == "joint":
+        return experiments.made(pipe, options.clips, options.frames, setting.steps, seed, BATCH)
+    if setting.source in ("a2v", "v2a"):
+        return completed(pipe, setting, options, seed)
+    real = experiments.real(WORLD, options.clips, options.frames, experiments.CONTROL_SEED + 2 * seed)
+    if setting.source == "real":
+        return real
+    return [through_codecs(clip, pipe) for clip in tqdm(real, desc="through the codecs", unit="clip")]
+
+
+def figures(pipe: RFLAVPipeline, clips: Sequence[Clip], options: argparse.Namespace) -> dict[str, Any]:
+    """What trackers read from clips, and the distances of picture and sound from real clips, with their intervals."""
+    readings = [read_clip(clip, asked, pipe) for clip, asked in zip(clips, labels(len(clips)), strict=True)]
+    offsets = [abs(r.offset_ms) for r in readings if r.offset_ms is not None]
+    close = [r.share_close for r in readings if not math.isnan(r.share_close)]
+    found = {
+        "class seen": statistics.mean(r.seen == r.asked for r in readings),
+        "class heard": statistics.mean(r.heard == r.asked for r in readings),
+        "median offset (ms)": statistics.median(offsets) if offsets else None,
+        "events within 100 ms": statistics.mean(close) if close else None,
+        "clips with an offset": len(offsets),
+    }
+    reference = experiments.real(WORLD, options.clips, options.frames, experiments.REFERENCE_SEED)
+    ours, real = (experiments.windows(part, FEATURE_FRAMES) for part in (clips, reference))
+    for side in ("picture", "sound"):
+        pair = [part[side].values.flatten(0, 1) for part in (real, ours)]
+        distance = frechet(*pair)
+        low, high = interval(*pair, frechet, distance, options.resamples, seed=0)
+        found[f"{side} distance"] = {"value": distance, "low": low, "high": high, "windows": len(pair[0])}
+    return found
+
+
+def run(name: str, seed: int, options: argparse.Namespace) -> Run:
+    """Train the model of a setting (or find it trained), sample and measure."""
+    setting = SETTINGS[name]
+    changes = {**setting.train, "max_steps": options.steps}
+    model = name if setting.train else "base"
+    pipe = experiments.opened(experiments.trained(model, changes, seed, options.folder / "models"))
+    clips = clips_of(pipe, setting, options, seed)
+    return {"setting": name, "seed": seed, **budget(options), "figures": figures(pipe, clips, options),
+            "provenance": provenance()}  # fmt: skip
+
+
+def budget(options: argparse.Namespace) -> dict[str, int]:
+    """What is the same for all runs that may be compared."""
+    return {"training steps": options.steps, "clips": options.clips, "frames": options.frames}
+
+
+def report(runs: Sequence[Run], costs: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """All that was measured, ready for JSON."""
+    return {
+        "command": options.command,
+        "provenance": provenance(),
+        "setting": {
+            "world": WORLD, **budget(options), "steps per frame": N, "model": experiments.SMALL,
+            "changes": {name: dict(setting.train) for name, setting in SETTINGS.items() if setting.train},
+            "features": f"stand-in toy watcher and toy listener, windows of {FEATURE_FRAMES} frames",
+        },
+        "costs": dict(costs),
+        "runs": list(runs),
+    }  # fmt: skip
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """JSON, whole or not at all."""
+    with whole(path) as draft:
+        draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Options of the command line; exits with one clear line if they do not make sense."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--only", nargs="+", choices=SETTINGS, metavar="SETTING", help=f"some of: {', '.join(SETTINGS)}")
+    add("--seeds", type=int, default=3, help="trainings of each setting (default: %(default)s)")
+    add(
+        "--steps",
+        type=int,
+        default=experiments.SMALL["max_steps"],
+        help="of each training (default: %(default)s)",
+    )
+    add(
+        "--clips",
+        type=int,
+        default=100,
+        help="measured of each model, classes in turn (default: %(default)s)",
+    )
+    add("--frames", type=int, default=40, help="of each clip (default: %(default)s)")
+    add("--resamples", type=int, default=100, help="for the intervals of distances (default: %(default)s)")
+    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add(
+        "--folder",
+        type=Path,
+        default=Path("outputs/ablations"),
+        help="models and single runs (default: %(default)s)",
+    )
+    add("--out", type=Path, help="write everything to this JSON file, anew after each run")
+    add("--table", type=Path, metavar="FILE", help="only print the tables of such a file")
+    options = parser.parse_args(arguments)
+    for name, least in (
+        ("seeds", 1),
+        ("steps", 1),
+        ("clips", 10),
+        ("frames", 20),
+        ("resamples", 2),
+        ("threads", 1),
+    ):
+        if getattr(options, name) < least:
+            parser.error(f"--{name} must be at least {least}, not {getattr(options, name)}")
+    options.folder = options.folder.resolve()
+    options.command = shlex.join(["python", "-m", "benchmarks.ablations", *arguments])
+    return options
+
+
+def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run what is missing; the report so far is written after each run."""
+    names = [name for name in SETTINGS if options.only is None or name in options.only]
+    costs = experiments.kept(options.folder / "costs.json", lambda: ablations_cost.costs(SETTINGS))
+    runs: list[Run] = []
+    todo = [(seed, name) for seed in range(options.seeds) for name in names]
+    for place, (seed, name) in enumerate(todo, start=1):
+        say(f"{place} of {len(todo)}: {name}, seed {seed}")
+        file = options.folder / "runs" / f"{name}-seed-{seed}.json"
+        runs.append(
+            experiments.kept(file, lambda name=name, seed=seed: run(name, seed, options), budget(options))
+        )
+        found = report(runs, costs, options)
+        if options.out:
+            write(options.out, found)
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, write, and print the tables."""
+    options = parse(arguments)
+    try:
+        if options.table:
+            content = json.loads(options.table.read_text(encoding="utf-8"))
+        else:
+            torch.set_num_threads(options.threads)
+            content = measure_all(options, tqdm.write)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on from {options.folder}", file=sys.stderr)
+        return 130
+    print(ablations_table.tables(content))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

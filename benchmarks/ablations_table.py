@@ -1,0 +1,184 @@
+"""The tables of `benchmarks.ablations`, with the paper's figures beside ours and whether the two agree."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rflav_lib.experiments import over_seeds
+
+SIDES = ("picture", "sound")
+READ = ("class seen", "class heard", "median offset (ms)", "events within 100 ms")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says about a setting.
+
+    Attributes:
+        beside: the setting that it is set against.
+        text: the claim, in words.
+        ours, theirs: FVD and FAD of the setting and of the one beside it; None where the paper gives none, or where
+            that side is not made.
+        source: the table.
+    """
+
+    beside: str
+    text: str
+    ours: tuple[float | None, float | None] = (None, None)
+    theirs: tuple[float | None, float | None] = (None, None)
+    source: str = ""
+
+
+BLOCK_C, STEPS_2, STEPS_20 = (50.92, 8.40), (86.53, 10.49), (80.19, 9.88)
+_OF_FUSIONS, _OF_WINDOWS = "Table 1.A, AIST++", "Table 1.B, AIST++"
+_OF_STEPS, _OF_SIDES = "Table 2, Landscape", "Tables 2 and 3, Landscape, N = 20"
+CLAIMS: dict[str, Claim] = {
+    "joint_attention": Claim("base", "(c) is better than (a) overall", (53.38, 8.70), BLOCK_C, _OF_FUSIONS),
+    "average": Claim("base", "(c) is better than (b) overall", (51.31, 8.30), BLOCK_C, _OF_FUSIONS),
+    "window-5": Claim("base", "10 frames are best", (65.42, 8.46), BLOCK_C, _OF_WINDOWS),
+    "window-20": Claim("base", "10 frames are best", (77.55, 8.53), BLOCK_C, _OF_WINDOWS),
+    "theta-0.1": Claim("base", "none: theta is fixed to 0.2"),
+    "theta-0.5": Claim("base", "none: theta is fixed to 0.2"),
+    "uniform": Claim("base", "logit-normal is best (cites Esser et al., no figures)"),
+    "steps-1": Claim("steps-2", "none: the fewest are N = 2"),
+    "steps-10": Claim("steps-2", "more steps are better", (85.44, 9.61), STEPS_2, _OF_STEPS),
+    "steps-20": Claim("steps-2", "more steps are better", STEPS_20, STEPS_2, _OF_STEPS),
+    "a2v": Claim("base", "none against joint generation", (94.47, None), STEPS_20, _OF_SIDES),
+    "v2a": Claim("base", "none against joint generation", (None, 9.34), STEPS_20, _OF_SIDES),
+}
+# a sample of 16 frames: (seconds, GB), Table 1.A
+PAPER_COSTS = {"joint_attention": (15.47, 7.9), "average": (3.92, 2.7), "base": (3.94, 2.7)}
+Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
+
+
+def by_setting(content: Mapping[str, Any]) -> dict[str, dict[int, dict[str, Any]]]:
+    """Setting -> seed -> figures."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for run in content["runs"]:
+        found.setdefault(run["setting"], {})[run["seed"]] = run["figures"]
+    return found
+
+
+def value(figures: Mapping[str, Any], name: str) -> float:
+    """A figure of a run; NaN where there was nothing to measure."""
+    found = figures[name]
+    found = found["value"] if isinstance(found, dict) else found
+    return math.nan if found is None else float(found)
+
+
+def difference(runs: Runs, name: str, beside: str, figure: str) -> dict[str, float] | None:
+    """Mean over seeds of a setting minus the one beside it, pair by pair; None without a seed that both have."""
+    seeds = sorted(runs.get(name, {}).keys() & runs.get(beside, {}).keys())
+    if not seeds:
+        return None
+    return over_seeds([value(runs[name][seed], figure) - value(runs[beside][seed], figure) for seed in seeds])
+
+
+def direction(found: Mapping[str, float]) -> str:
+    """Whether a difference between distances is one: "farther" from real clips, "nearer", or "undecided"."""
+    if found["low"] > 0:
+        return "farther"
+    return "nearer" if found["high"] < 0 else "undecided"
+
+
+def verdict(runs: Runs, name: str, side: int) -> tuple[str, str]:
+    """What we find for a side, and whether the paper agrees."""
+    claim = CLAIMS[name]
+    found = difference(runs, name, claim.beside, f"{SIDES[side]} distance")
+    made = {"a2v": 0, "v2a": 1}.get(name, side)
+    if found is None or made != side:
+        return "", ""
+    ours = direction(found)
+    told = f"{found['value']:+.3g} ({found['low']:+.3g} to {found['high']:+.3g}): {ours}"
+    figures = claim.ours[side], claim.theirs[side]
+    if None in figures:
+        return told, "no figure"
+    if ours == "undecided":
+        return told, "cannot tell"
+    theirs = "farther" if figures[0] > figures[1] else "nearer"
+    return told, "yes" if theirs == ours else "no"
+
+
+def shown(values: Sequence[float], scale: float = 1.0) -> str:
+    """Mean over seeds and its 95 % interval."""
+    known = [scale * v for v in values if not math.isnan(v)]
+    if not known:
+        return "-"
+    found = over_seeds(known)
+    if math.isnan(found["low"]):
+        return f"{found['value']:.3g}"
+    return f"{found['value']:.3g} ({found['low']:.3g} to {found['high']:.3g})"
+
+
+def row(*cells: str) -> str:
+    """A line of a Markdown table."""
+    return "| " + " | ".join(cells) + " |"
+
+
+def head(*cells: str) -> list[str]:
+    """The first two lines of one."""
+    return [row(*cells), "|" + "---|" * len(cells)]
+
+
+def quality(runs: Runs) -> list[str]:
+    """What was measured, a row a setting."""
+    lines = head("setting", "seeds", "class seen (%)", "class heard (%)", "A/V offset (ms)", "events within 100 ms (%)",
+                 "picture distance", "sound distance")  # fmt: skip
+    for name, seeds in runs.items():
+        cells = [
+            shown([value(figures, figure) for figures in seeds.values()], 1 if "(ms)" in figure else 100)
+            for figure in READ
+        ]
+        cells += [shown([value(figures, f"{side} distance") for figures in seeds.values()]) for side in SIDES]
+        lines.append(row(name, str(len(seeds)), *cells))
+    return lines
+
+
+def findings(runs: Runs) -> list[str]:
+    """Each setting against the one beside it, and the paper's figures."""
+    lines = head("setting", "against", "the paper says", "paper: FVD", "ours: picture", "agree?", "paper: FAD",
+                 "ours: sound", "agree?", "where")  # fmt: skip
+    for name, claim in CLAIMS.items():
+        if difference(runs, name, claim.beside, "picture distance") is None:
+            continue
+        cells = []
+        for side in range(2):
+            pair = claim.ours[side], claim.theirs[side]
+            cells += ["-" if None in pair else f"{pair[0]} against {pair[1]}", *verdict(runs, name, side)]
+        lines.append(row(name, claim.beside, claim.text, *cells, claim.source))
+    return lines
+
+
+def prices(costs: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """What a further frame costs, as ratios to base."""
+    lines = head("setting", "parameters", "operations", "time", "memory", "paper: time", "paper: memory")
+    base = costs["base"]
+    for name, cost in costs.items():
+        ratios = [f"{cost[key] / base[key]:.2f}" for key in ("parameters", "operations", "seconds", "bytes")]
+        paper = ["-", "-"]
+        if name in PAPER_COSTS:
+            paper = [f"{a / b:.2f}" for a, b in zip(PAPER_COSTS[name], PAPER_COSTS["base"], strict=True)]
+        lines.append(row(name, *ratios, *paper))
+    return lines
+
+
+def tables(content: Mapping[str, Any]) -> str:
+    """All tables, Markdown."""
+    runs, setting = by_setting(content), content["setting"]
+    seeds = max((len(of) for of in runs.values()), default=0)
+    windows = {value["picture distance"]["windows"] for of in runs.values() for value in of.values()}
+    said = (
+        f"{setting['world']}, {setting['training steps']} training steps, {setting['clips']} clips of "
+        f"{setting['frames']} frames a model, N = {setting['steps per frame']} unless said, means over up to {seeds} "
+        f"seeds with 95 % t intervals. Distances: Fréchet, {setting['features']}, "
+        f"N = {', '.join(map(str, sorted(windows)))} windows a set; they depend on N."
+    )
+    parts = [said, "\n".join(quality(runs))]
+    parts.append(
+        'A minus B, by seed; "farther": farther from real clips, by an interval that does not hold 0.'
+    )
+    parts.append("\n".join(findings(runs)))
+    parts.append("A further frame, as ratios to base:")
+    parts.append("\n".join(prices(content["costs"])))
+    return "\n\n".join(parts)

@@ -1,0 +1,265 @@
+"""Is what was hidden for longer than the window forgotten? Recall of a colour against the time out of sight.
+
+    python -m benchmarks.forgetting --out results/forgetting.json         # 3 seeds; goes on where it was stopped
+    python -m benchmarks.forgetting --only window-10 window-10+sink --seeds 1
+    python -m benchmarks.forgetting --table results/forgetting.json       # the tables of what has been measured
+
+Small models of toy-pillar, with windows of 5, 10 and 20 frames, with and without an attention sink (the first frames
+of a stream stay visible, `rflav_lib.memory`). Each is given the last 2 seconds of a real clip before its ball goes
+behind the pillar, and makes the rest. The colour in which the ball comes back is read from pixels alone: one of 8, so
+a model that has forgotten it is right in one case of 8. See benchmarks/README.md.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from rflav_lib import experiments
+from rflav_lib.data.toy import ToyClip, make_clip
+from rflav_lib.data.toy_scenes.pillar import HIDDEN_FRAMES
+from rflav_lib.data.toy_scenes.scene import NUM_HUES
+from rflav_lib.data.toy_tracking.hiding import CHANCE, absences, tone_hue
+from rflav_lib.files import whole
+from rflav_lib.flow import interpolate
+from rflav_lib.image_codec import encode_frames
+from rflav_lib.metrics.toy import share_with_interval
+from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.provenance import provenance
+
+WORLD = "toy-pillar"
+UNSEEN_SEED = 2_000_047  # real clips that models are given the beginning of; no training draws from it
+HISTORY = 20
+"""Real frames before the ball is hidden; the ball is in view in all of them, and no window is longer."""
+AFTER = 12
+"""Frames made beyond the moment at which the ball should be back."""
+N, BATCH = 4, 20
+LONGEST_PAST = 64  # frames between a stream's start and a training window: as many as the longest test needs
+PILLAR: dict[str, Any] = {
+    "world": WORLD, "vae": "checkpoints/toy-pillar-vae", "classes": len(HIDDEN_FRAMES), "clips": 400, "clip_frames": 96,
+}  # fmt: skip
+SINK: dict[str, Any] = {"sink_frames": 2, "longest_past": LONGEST_PAST}
+SETTINGS: dict[str, dict[str, Any]] = {
+    f"window-{window}{name}": {**PILLAR, "window": window, **sink}
+    for window in (10, 5, 20)
+    for name, sink in (("", {}), ("+sink", SINK))
+}
+Reading = dict[str, int | None]
+
+
+def unseen_clip(label: int, index: int) -> tuple[ToyClip, int]:
+    """An unseen real clip and the frame at which its ball is hidden for the second time."""
+    frames = (
+        2 * (26 + HIDDEN_FRAMES[label]) + AFTER
+    )  # in view for 26 frames at most, away, and all that again
+    made = make_clip(WORLD, UNSEEN_SEED, index, frames, label)
+    second = [event.time for event in made.events if event.kind == "hidden"][1]
+    return made, int(np.ceil(10 * second - 0.5))
+
+
+def history(pipe: RFLAVPipeline, made: ToyClip, gone: int) -> tuple[Tensor, Tensor]:
+    """The last 20 frames before `gone`, encoded: video (k c h w) and audio (k f m)."""
+    picture = encode_frames(pipe.vae, made.clip.frames[gone - HISTORY : gone])
+    sound = pipe.mel.encode(torch.from_numpy(made.clip.waveform))[0, gone - HISTORY : gone]
+    return picture, sound
+
+
+@torch.no_grad()
+def continued(
+    pipe: RFLAVPipeline, video: Tensor, audio: Tensor, y: Tensor, frames: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Go on from real frames video (b k c h w), audio (b k f m), until there are `frames` in all.
+
+    The window opens where a roll would have left it, its first frame clean, the others noised to their times; what
+    lies before it has been emitted, and is in the model's memory if it has one.
+    """
+    sampler = pipe.sampler(N)
+    first = video.shape[1] - sampler.schedule.window  # the frame at the front of the window
+    t = sampler.schedule.rolling(torch.zeros(1)).expand(len(video), -1)
+    clean = video[:, first:], audio[:, first:]
+    window = [interpolate(part, torch.randn(part.shape, generator=generator), t) for part in clean]
+    memory = sampler.empty_memory(*window)
+    emitted = [(video[:, place], audio[:, place]) for place in range(first + 1)]
+    for frame in emitted:
+        memory = memory and memory.after(*frame)
+    while len(emitted) < frames:
+        window = sampler.roll(*window, generator, y, memory)
+        emitted.append((window[0][:, 0].clone(), window[1][:, 0].clone()))
+        memory = memory and memory.after(*emitted[-1])
+    latents, segments = zip(*emitted, strict=True)
+    return torch.stack(latents, dim=1), torch.stack(segments, dim=1)
+
+
+def read(frames: NDArray[np.uint8], log_mel: NDArray[np.float32], hue: int) -> Reading:
+    """What became of a ball of hue number `hue` that goes out of sight after 20 frames.
+
+    None for `back`, `after` and `heard` where it does not come back. `heard` is the hue of the tone once it is back.
+    """
+    found = next(iter(absences(frames)), None)
+    reading: Reading = {"hue": hue, "gone": None, "back": None, "before": None, "after": None, "heard": None}
+    if found is None:
+        return reading
+    heard = tone_hue(log_mel, found.back + 2, found.back + 10)
+    return {**reading, **vars(found), "heard": heard}
+
+
+def readings(
+    pipe: RFLAVPipeline, label: int, options: argparse.Namespace, generator: torch.Generator
+) -> list[Reading]:
+    """The readings of all test clips of one class, continued by a model."""
+    hidden, found = HIDDEN_FRAMES[label], []
+    for start in tqdm(range(0, options.clips, BATCH), desc=f"hidden for {hidden} frames", unit="batch"):
+        clips = [unseen_clip(label, index) for index in range(start, min(start + BATCH, options.clips))]
+        video, audio = (
+            torch.stack(part) for part in zip(*(history(pipe, *clip) for clip in clips), strict=True)
+        )
+        y = torch.full((len(clips),), label)
+        latents, segments = continued(pipe, video, audio, y, HISTORY + hidden + AFTER, generator)
+        log_mels = pipe.mel.decode(segments).numpy()
+        found += [
+            read(frames, log_mel, round(made.facts["hue"] * NUM_HUES))
+            for (made, _), frames, log_mel in zip(clips, pipe.decode_video(latents), log_mels, strict=True)
+        ]
+    return found
+
+
+def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Train the model of a setting (or find it trained), and test its memory."""
+    changes = {**SETTINGS[name], "max_steps": options.steps}
+    pipe = experiments.opened(experiments.trained(name, changes, seed, options.folder / "models"))
+    generator = torch.Generator().manual_seed(seed)
+    found = {
+        str(hidden): readings(pipe, label, options, generator) for label, hidden in enumerate(HIDDEN_FRAMES)
+    }
+    return {"setting": name, "seed": seed, **budget(options), "readings": found, "provenance": provenance()}
+
+
+def budget(options: argparse.Namespace) -> dict[str, int]:
+    """What is the same for all runs that may be compared."""
+    return {"training steps": options.steps, "clips": options.clips}
+
+
+FIGURES: dict[str, Callable[[Reading], bool]] = {
+    "comes back in its colour": lambda r: r["after"] == r["hue"],
+    "comes back": lambda r: r["back"] is not None,
+    "has its colour until it goes": lambda r: r["before"] == r["hue"],
+    "sounds like its colour once back": lambda r: r["heard"] == r["hue"],
+}
+
+
+def table(runs: Sequence[Mapping[str, Any]], figure: str) -> str:
+    """Share of clips for each setting and time out of sight, with intervals over clips, and the seeds' range."""
+    lines = [f"| {figure} (%) | " + " | ".join(f"{n} frames" for n in HIDDEN_FRAMES) + " |"]
+    lines.append("|---|" + "---|" * len(HIDDEN_FRAMES))
+    for name in dict.fromkeys(run["setting"] for run in runs):
+        cells = []
+        for hidden in HIDDEN_FRAMES:
+            seeds = [run["readings"][str(hidden)] for run in runs if run["setting"] == name]
+            hits = [[FIGURES[figure](reading) for reading in seed] for seed in seeds]
+            share = share_with_interval(hit for seed in hits for hit in seed)
+            means = [100 * float(np.mean(seed)) for seed in hits]
+            text = f"{100 * share['value']:.0f} ({100 * share['low']:.0f} to {100 * share['high']:.0f})"
+            cells.append(text + (f", seeds {min(means):.0f} to {max(means):.0f}" if len(means) > 1 else ""))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def tables(content: Mapping[str, Any]) -> str:
+    """All tables, Markdown."""
+    setting = content["setting"]
+    said = (
+        f"{setting['world']}: {setting['clips']} unseen clips for each time out of sight and seed, "
+        f"{setting['training steps']} training steps, N = {N}. 95 % Wilson intervals over all clips. "
+        f"A guessed colour is right in {CHANCE:.1%}; a ball that does not come back counts as forgotten."
+    )
+    return "\n\n".join([said, *(table(content["runs"], figure) for figure in FIGURES)])
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Options of the command line; exits with one clear line if they do not make sense."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--only", nargs="+", choices=SETTINGS, metavar="SETTING", help=f"some of: {', '.join(SETTINGS)}")
+    add("--seeds", type=int, default=3, help="trainings of each setting (default: %(default)s)")
+    add(
+        "--steps",
+        type=int,
+        default=experiments.SMALL["max_steps"],
+        help="of each training (default: %(default)s)",
+    )
+    add("--clips", type=int, default=40, help="for each time out of sight (default: %(default)s)")
+    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add(
+        "--folder",
+        type=Path,
+        default=Path("outputs/forgetting"),
+        help="models and single runs (default: %(default)s)",
+    )
+    add("--out", type=Path, help="write everything to this JSON file, anew after each run")
+    add("--table", type=Path, metavar="FILE", help="only print the tables of such a file")
+    options = parser.parse_args(arguments)
+    for name in ("seeds", "steps", "clips", "threads"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
+    options.folder = options.folder.resolve()
+    options.command = shlex.join(["python", "-m", "benchmarks.forgetting", *arguments])
+    return options
+
+
+def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run what is missing, seed by seed; the report so far is written after each run."""
+    names = [name for name in SETTINGS if options.only is None or name in options.only]
+    todo = [(seed, name) for seed in range(options.seeds) for name in names]
+    content: dict[str, Any] = {
+        "command": options.command,
+        "provenance": provenance(),
+        "setting": {
+            "world": WORLD, **budget(options), "steps per frame": N, "history": HISTORY, "chance": CHANCE,
+            "model": experiments.SMALL, "changes": SETTINGS,
+        },
+        "runs": [],
+    }  # fmt: skip
+    for place, (seed, name) in enumerate(todo, start=1):
+        say(f"{place} of {len(todo)}: {name}, seed {seed}")
+        file = options.folder / "runs" / f"{name}-seed-{seed}.json"
+        content["runs"].append(
+            experiments.kept(file, lambda name=name, seed=seed: run(name, seed, options), budget(options))
+        )
+        if options.out:
+            with whole(options.out) as draft:
+                draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return content
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, write, and print the tables."""
+    options = parse(arguments)
+    try:
+        if options.table:
+            content = json.loads(options.table.read_text(encoding="utf-8"))
+        else:
+            torch.set_num_threads(options.threads)
+            content = measure_all(options, tqdm.write)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on from {options.folder}", file=sys.stderr)
+        return 130
+    print(tables(content))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

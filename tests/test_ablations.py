@@ -1,0 +1,124 @@
+"""The ablations' benchmark: every setting changes one thing, runs go on, tables say what the figures say."""
+
+import json
+import math
+
+import pytest
+
+from benchmarks import ablations, ablations_cost, ablations_table
+from rflav_lib import experiments
+from rflav_lib.train_config import TrainConfig
+from tests.test_experiments import TINY
+
+ARGUMENTS = ["--seeds", "1", "--steps", "2", "--clips", "10", "--frames", "20", "--resamples", "2"]
+
+
+@pytest.fixture(autouse=True)
+def small_things(monkeypatch, tmp_path):
+    monkeypatch.setattr("rflav_lib.train_run.ROOT", tmp_path)
+    monkeypatch.setattr(experiments, "SMALL", {**experiments.SMALL, **TINY, "clip_frames": 20})
+
+
+def test_every_setting_changes_one_thing_and_can_be_trained():
+    base = TrainConfig.from_yaml(experiments.BASE, **experiments.SMALL)
+    for name, setting in ablations.SETTINGS.items():
+        changed = {"steps": setting.steps != ablations.N, "source": setting.source != "joint"}
+        assert len(setting.train) + sum(changed.values()) == (name != "base")
+        TrainConfig.from_yaml(experiments.BASE, **{**experiments.SMALL, **setting.train})
+        assert all(getattr(base, key) != value for key, value in setting.train.items())
+    assert ablations_table.CLAIMS.keys() <= ablations.SETTINGS.keys()
+    assert {claim.beside for claim in ablations_table.CLAIMS.values()} <= ablations.SETTINGS.keys()
+
+
+def test_a_run_measures_goes_on_and_prints_its_tables(tmp_path, capsys, monkeypatch):
+    costs = {
+        name: {"parameters": 2, "operations": 3, "seconds": 4.0, "bytes": 5} for name in ("base", "steps-1")
+    }
+    monkeypatch.setattr(ablations_cost, "costs", lambda settings: costs)
+    out = tmp_path / "ablations.json"
+    arguments = [*ARGUMENTS, "--folder", str(tmp_path / "work"), "--out", str(out)]
+    assert ablations.main([*arguments, "--only", "real", "base", "a2v"]) == 0
+    report = json.loads(out.read_text())
+    runs = {run["setting"]: run["figures"] for run in report["runs"]}
+    assert list(runs) == ["real", "base", "a2v"]
+    assert runs["real"]["class seen"] == runs["real"]["class heard"] == 1
+    assert runs["real"]["events within 100 ms"] > 0.95
+    assert runs["a2v"]["class heard"] == 1, "its sound is given"
+    for side in ("picture", "sound"):
+        assert runs["real"][f"{side} distance"]["value"] < runs["base"][f"{side} distance"]["value"]
+        assert runs["base"][f"{side} distance"]["windows"] == 10
+    assert report["runs"][1]["provenance"]["versions"] and report["setting"]["training steps"] == 2
+
+    monkeypatch.setattr(ablations, "run", None)  # nothing is measured twice
+    assert ablations.main([*arguments, "--only", "real", "base", "a2v"]) == 0
+    assert json.loads(out.read_text())["runs"] == report["runs"]
+    capsys.readouterr()
+    assert ablations.main([*arguments, "--only", "base", "--clips", "15"]) == 2
+    assert "measured with 10 clips, not 15" in capsys.readouterr().err
+    assert ablations.main(["--table", str(out)]) == 0
+    assert "| base | 1 | " in capsys.readouterr().out
+
+
+def runs_of(**distances):
+    """Runs whose picture distances by seed are given, and whose sound distance is always 1."""
+    return {
+        name: {
+            seed: {"picture distance": {"value": value}, "sound distance": {"value": 1.0}}
+            for seed, value in enumerate(values)
+        }
+        for name, values in distances.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told", "agrees"),
+    [
+        ((9.0, 9.1, 8.9), "farther", "yes"),
+        ((2.0, 2.1, 1.9), "nearer", "no"),
+        ((5.0, 9.0, 1.0), "undecided", "cannot"),
+    ],
+)
+def test_a_verdict_is_given_where_the_interval_of_the_paired_difference_does_not_hold_zero(
+    theirs, told, agrees
+):
+    """The paper has a window of 20 at FVD 77.55 against 50.92: farther."""
+    runs = runs_of(**{"base": (5.0, 5.1, 4.9), "window-20": theirs})
+    ours, paper = ablations_table.verdict(runs, "window-20", 0)
+    assert ours.endswith(told) and paper.startswith(agrees)
+
+
+def test_no_verdict_from_one_seed_nor_where_the_paper_has_no_figure():
+    one = runs_of(**{"base": (5.0,), "window-20": (9.0,), "uniform": (9.0,)})
+    assert ablations_table.verdict(one, "window-20", 0)[1] == "cannot tell"
+    assert ablations_table.verdict(one, "uniform", 0)[1] == "no figure"
+    assert ablations_table.verdict(one, "average", 0) == ("", "")
+
+
+def test_differences_are_taken_seed_by_seed():
+    runs = runs_of(base=(1.0, 11.0, 21.0), average=(2.0, 12.0, 22.0))
+    found = ablations_table.difference(runs, "average", "base", "picture distance")
+    assert found == pytest.approx({"value": 1, "low": 1, "high": 1})
+
+
+def test_over_seeds_is_students_interval():
+    found = experiments.over_seeds([1.0, 2.0, 3.0])
+    assert found["value"] == 2 and found["high"] - 2 == pytest.approx(4.303 / math.sqrt(3), rel=1e-3)
+    assert math.isnan(experiments.over_seeds([1.0])["low"])
+
+
+def test_costs_follow_the_steps_the_window_and_the_way_back():
+    chosen = ("base", "steps-1", "window-5", "a2v")
+    costs = ablations_cost.costs({name: ablations.SETTINGS[name] for name in chosen}, repeats=1)
+    operations = {name: cost["operations"] for name, cost in costs.items()}
+    assert operations["base"] == 4 * operations["steps-1"]
+    assert 0.4 < operations["window-5"] / operations["base"] < 0.55
+    assert 1.3 < operations["a2v"] / operations["base"] < 2.2  # back to the made side, not to the weights
+    assert costs["a2v"]["bytes"] > costs["base"]["bytes"] > costs["window-5"]["bytes"] > 0
+    assert all(cost["seconds"] > 0 for cost in costs.values())
+
+
+@pytest.mark.parametrize(("option", "value"), [("--seeds", "0"), ("--clips", "9"), ("--frames", "19")])
+def test_bad_options_are_refused_in_one_line(option, value, capsys):
+    with pytest.raises(SystemExit):
+        ablations.parse([option, value])
+    assert f"{option} must be at least" in capsys.readouterr().err
