@@ -8,6 +8,7 @@ Real videos drift too, so a curve means something only beside the same curve of 
 `beyond` takes the difference, with its interval.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
+
+from rflav_lib.media import Clip
+from rflav_lib.metrics.features import FeatureNetwork, resampled
 
 Features = Callable[[Tensor], Tensor]
 """Clips uint8 (b k h w 3) -> features (b d)."""
@@ -101,13 +105,68 @@ def window_features(
             finite (naming video and frame).
     """
     _check_videos(videos)
-    starts = window_starts(len(videos[0]), size, stride)
-    places = [(video, start) for start in starts for video in range(len(videos))]
+
+    def cut(video: int, start: int) -> Tensor:
+        return torch.from_numpy(videos[video][start : start + size])
+
+    return _everywhere(cut, features, len(videos), len(videos[0]), size, stride, batch, progress)
+
+
+@torch.no_grad()
+def clip_windows(
+    clips: Sequence[Clip],
+    network: FeatureNetwork,
+    size: int = WINDOW,
+    stride: int = 1,
+    batch: int = 32,
+    progress: bool = False,
+) -> WindowFeatures:
+    """Features of every window of every clip, of its pictures or, for a network that listens, of its sound.
+
+    Args:
+        clips: of one length, size and rate.
+        network: looks at pictures, or listens at its own `sample_rate`: sound at another is resampled once a clip.
+        size: frames of a window.
+        stride: frames from one window to the next.
+        batch: windows at a time, unless the network fixes it.
+        progress: show a bar.
+
+    Raises:
+        ValueError: as `window_features` does.
+    """
+    batch = network.batch_size or batch
+    frames = [clip.frames for clip in clips]
+    if network.sample_rate is None:
+        return window_features(frames, network.features, size, stride, batch, progress)
+    _check_videos(frames)
+    samples = network.sample_rate / clips[0].frame_rate  # of a frame
+    sounds = [torch.from_numpy(resampled(clip, network.sample_rate).waveform) for clip in clips]
+    sounds = [F.pad(sound, (0, 2)) for sound in sounds]  # a clip, or resampling it, may lack a sample
+
+    def cut(clip: int, start: int) -> Tensor:
+        first = round(start * samples)
+        return sounds[clip][first : first + round(size * samples)]
+
+    return _everywhere(cut, network.features, len(clips), len(frames[0]), size, stride, batch, progress)
+
+
+def _everywhere(
+    cut: Callable[[int, int], Tensor],
+    features: Features,
+    videos: int,
+    length: int,
+    size: int,
+    stride: int,
+    batch: int,
+    progress: bool,
+) -> WindowFeatures:
+    """`features` of what `cut(video, first frame)` gives, in batches."""
+    starts = window_starts(length, size, stride)
+    places = [(video, start) for start in starts for video in range(videos)]
     found = []
     for first in tqdm(range(0, len(places), batch), desc="windows", unit="batch", disable=not progress):
         here = places[first : first + batch]
-        clips = torch.from_numpy(np.stack([videos[video][start : start + size] for video, start in here]))
-        values = features(clips).detach().to("cpu", torch.float64)
+        values = features(torch.stack([cut(*place) for place in here])).detach().to("cpu", torch.float64)
         if values.ndim != 2 or len(values) != len(here):
             raise ValueError(
                 f"features of {len(here)} clips must have shape ({len(here)} d), got {tuple(values.shape)}"
@@ -119,7 +178,7 @@ def window_features(
                 f"the features of video {video}, frames {start} to {start + size - 1}, are not finite"
             )
         found.append(values)
-    return WindowFeatures(tuple(starts), rearrange(torch.cat(found), "(w n) d -> w n d", n=len(videos)), size)
+    return WindowFeatures(tuple(starts), rearrange(torch.cat(found), "(w n) d -> w n d", n=videos), size)
 
 
 def drift_curve(windows: WindowFeatures, resamples: int = 1000, seed: int = 0) -> Curve:
@@ -133,6 +192,9 @@ def distance_curve(
     windows: WindowFeatures, reference: Tensor, distance: Distance, resamples: int = 0, seed: int = 0
 ) -> Curve:
     """Any distance between the videos' window w and one reference: the other curves of Fig. 5.
+
+    Videos drawn with replacement lie further from anything, as fewer would. So only the *spread* of the resamples is
+    used, about the value.
 
     Args:
         windows: of the videos that are measured.
@@ -154,7 +216,27 @@ def distance_curve(
         return np.array([distance(reference, window) for window in values])
 
     draws = _draws(windows.values.shape[1], resamples, seed)
-    return _curve(windows.starts, along(windows.values), [along(windows.values[:, index]) for index in draws])
+    value = along(windows.values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # few videos: the line above has said so already
+        drawn = np.array([along(windows.values[:, index]) for index in draws]).reshape(resamples, len(value))
+    centred = drawn - drawn.mean(axis=0) + value if resamples else drawn
+    return _curve(windows.starts, value, list(centred))
+
+
+def rise(curve: Curve, first: int, last: int) -> dict[str, float]:
+    """How much a curve climbs from the window that begins at frame `first` to the one at `last`, with its interval.
+
+    Raises:
+        ValueError: no window begins there.
+    """
+    for start in (first, last):
+        if start not in curve.starts:
+            raise ValueError(f"no window begins at frame {start}; windows begin at {curve.starts}")
+    a, b = curve.starts.index(first), curve.starts.index(last)
+    drawn = curve.resampled[:, b] - curve.resampled[:, a]
+    low, high = np.quantile(drawn, (0.025, 0.975)) if len(drawn) else (np.nan, np.nan)
+    return {"value": float(curve.value[b] - curve.value[a]), "low": float(low), "high": float(high)}
 
 
 def beyond(generated: Curve, control: Curve) -> Curve:

@@ -7,12 +7,16 @@ import pytest
 import torch
 
 from rflav_lib.data.toy import make_clip
+from rflav_lib.media import Clip
 from rflav_lib.metrics.distances import frechet
+from rflav_lib.metrics.features import FeatureNetwork
 from rflav_lib.metrics.longform import (
     PixelStatistics,
     beyond,
+    clip_windows,
     distance_curve,
     drift_curve,
+    rise,
     window_features,
     window_starts,
 )
@@ -125,6 +129,52 @@ def test_dances_stand_still_on_the_whole_and_blur_shows():
     quiet, loud = beyond(of["clean"], of["control"]), beyond(of["blurred"], of["control"])
     assert (quiet.low <= 0).all() and (quiet.high >= 0).all()
     assert (loud.low[3:] > 0).all() and (loud.low[:3] <= 0).all()
+
+
+class Hears(FeatureNetwork):
+    """One feature: the mean of the sound."""
+
+    name, layer, width, weights, sample_rate = "mean", "mean", 1, "none", 8000
+
+    def features(self, batch):
+        assert batch.shape[1] == 8000 * 16 // 10
+        return batch.double().mean(dim=1, keepdim=True)
+
+
+def test_a_network_that_listens_hears_the_sound_of_the_windows_it_would_see():
+    frames = np.zeros((48, 8, 8, 3), np.uint8)
+    ramps = [Clip(frames, start + np.linspace(0, 0.48, 48 * 1600, dtype=np.float32)) for start in (0.0, 0.2)]
+    windows = clip_windows(ramps, Hears(), stride=8, batch=3)  # 16 kHz, resampled to 8
+    middle = (np.array(windows.starts) + 8) / 100
+    assert windows.starts == (0, 8, 16, 24, 32)
+    assert np.allclose(windows.values[:, 0, 0], middle, atol=2e-3)
+    assert np.allclose(windows.values[:, 1, 0], 0.2 + middle, atol=2e-3)
+    lacking = Clip(frames, ramps[1].waveform[:-1])  # a clip may lack a sample
+    assert clip_windows([lacking], Hears(), stride=32).values.shape == (2, 1, 1)
+
+
+def test_a_rise_is_between_two_windows_and_has_its_interval():
+    curve = drift_curve(window_features(videos(np.linspace(50, 130, 81), 8), mean_colour, stride=16))
+    found = rise(curve, 16, 48)
+    assert found["value"] == pytest.approx(32, abs=1) and found["low"] <= found["value"] <= found["high"]
+    with pytest.raises(ValueError, match="no window begins at frame 50"):
+        rise(curve, 0, 50)
+
+
+def test_resampling_does_not_lift_a_distance_from_its_interval():
+    """Few videos drawn with replacement are further from everything; the interval must not be."""
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, (32, 8, 8, 3), np.uint8) for _ in range(6)]
+
+    def rows(clips):
+        return clips.double().mean(dim=(1, 3))[:, :3].flatten(1)
+
+    windows = window_features(noise, rows, stride=16)
+    reference = torch.from_numpy(rng.normal(127, 7, (60, 9)))
+    with pytest.warns(UserWarning, match="6 samples"):
+        curve = distance_curve(windows, reference, frechet, resamples=100)
+    assert (curve.low < curve.value).all() and (curve.value < curve.high).all()
+    assert np.allclose(curve.resampled.mean(axis=0), curve.value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,138 @@
+"""Long generated clips, kept on disk: made once, and made on where a run was stopped.
+
+Clip `number` is a function of checkpoint, settings, seed and number alone, whichever clips were made before it.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from rflav_lib.files import whole
+from rflav_lib.media import Clip
+from rflav_lib.pipeline import RFLAVPipeline
+
+CHUNK = 40  # frames decoded at once
+DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class LongSettings:
+    """What long clips are made with.
+
+    Attributes:
+        model: checksum of the weights, see `fingerprint`.
+        frames: of each clip.
+        steps_per_frame: the paper's N.
+        dtype: of matrix products, "float32" or "bfloat16".
+        seed: of all noise.
+    """
+
+    model: str
+    frames: int = 240
+    steps_per_frame: int = 2
+    dtype: str = "bfloat16"
+    seed: int = 0
+
+
+def fingerprint(pipe: RFLAVPipeline) -> str:
+    """A checksum of all weights of a pipeline."""
+    digest = hashlib.sha256()
+    for name, part in sorted(pipe.components.items()):
+        for key, tensor in getattr(part, "state_dict", dict)().items():
+            digest.update(f"{name}.{key}".encode())
+            digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def label_of(pipe: RFLAVPipeline, number: int) -> int | None:
+    """Classes take turns; None for a model without."""
+    classes = pipe.transformer.config.num_classes
+    return number % classes if classes else None
+
+
+def long_clip(pipe: RFLAVPipeline, number: int, settings: LongSettings) -> Clip:
+    """Generate clip `number`."""
+    noise = np.random.SeedSequence((settings.seed, number)).generate_state(1, np.uint64)[0]
+    stream = pipe.stream(
+        settings.steps_per_frame,
+        min(CHUNK, settings.frames),
+        label_of(pipe, number),
+        generator=torch.Generator().manual_seed(int(noise >> np.uint64(1))),
+        dtype=DTYPES[settings.dtype],
+    )
+    parts = []
+    while sum(map(len, parts)) < settings.frames:
+        parts.append(next(stream))
+    return part(Clip.concatenate(parts), 0, settings.frames)
+
+
+def part(clip: Clip, first: int, last: int) -> Clip:
+    """Frames `first` to `last` - 1 with their sound; negative numbers count from the end.
+
+    Raises:
+        ValueError: frames that the clip does not have.
+    """
+    first, last = (each + len(clip) if each < 0 else each for each in (first, last))
+    if not 0 <= first < last <= len(clip):
+        raise ValueError(f"a clip of {len(clip)} frames has no frames {first} to {last - 1}")
+    at = [round(frame * clip.sample_rate / clip.frame_rate) for frame in (first, last)]
+    return Clip(clip.frames[first:last], clip.waveform[at[0] : at[1]], clip.frame_rate, clip.sample_rate)
+
+
+def long_clips(
+    pipe: RFLAVPipeline, count: int, settings: LongSettings, folder: Path, progress: bool = True
+) -> list[Clip]:
+    """Clips 0 to count - 1: those that `folder` has, and the missing ones made and put there, each whole or not at all.
+
+    Raises:
+        ValueError: the folder holds clips of other settings or another model.
+    """
+    note = folder / "settings.json"
+    wanted = asdict(settings)
+    if note.is_file():
+        there = json.loads(note.read_text(encoding="utf-8"))
+        if other := [
+            f"{key} {there.get(key)!r}, not {wanted[key]!r}"
+            for key in wanted
+            if there.get(key) != wanted[key]
+        ]:
+            raise ValueError(
+                f"{folder} holds clips of other settings ({'; '.join(other)}): give another folder, or delete it"
+            )
+    else:
+        with whole(note) as draft:
+            draft.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    clips = []
+    for number in tqdm(range(count), desc="long clips", unit="clip", disable=not progress):
+        path = folder / f"{number:05d}.npz"
+        if not path.is_file():
+            _write(long_clip(pipe, number, settings), path)
+        clips.append(_read(path))
+    return clips
+
+
+def _write(clip: Clip, path: Path) -> None:
+    """Without loss: a codec's traces would be measured too."""
+    with whole(path) as draft:
+        np.savez_compressed(
+            draft, frames=clip.frames, waveform=clip.waveform, rates=(clip.frame_rate, clip.sample_rate)
+        )
+
+
+def _read(path: Path) -> Clip:
+    """What `_write` wrote.
+
+    Raises:
+        ValueError: a damaged file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            frame_rate, sample_rate = held["rates"].tolist()
+            return Clip(held["frames"], held["waveform"], frame_rate, int(sample_rate))
+    except Exception as error:  # zipfile, zlib and numpy each have their own
+        raise ValueError(f"{path} cannot be read ({error}): delete it to make it anew") from None

@@ -1,0 +1,72 @@
+"""The benchmark of long clips on a tiny model, from the command line to the figures drawn from its file."""
+
+import functools
+import json
+
+import matplotlib.pyplot as plt
+import pytest
+
+from benchmarks import longform
+from rflav_lib.metrics.sync_classifier import train_classifier
+from rflav_lib.view import longform as figures
+from tests.tiny import tiny_pipeline
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Arguments of a run, its report, and the figure that it drew."""
+    folder = tmp_path_factory.mktemp("longform")
+    tiny_pipeline(num_classes=0).save_whole(folder / "tiny")
+    arguments = ["--checkpoint", str(folder / "tiny"), "--clips", "2", "--frames", "160", "--stride", "16",
+                 "--steps-per-frame", "1", "--dtype", "float32", "--resamples", "5", "--known", "2",
+                 "--threads", "1", "--folder", str(folder / "clips"), "--out", str(folder / "report.json"),
+                 "--figure", str(folder / "page.png")]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(longform, "train_classifier", functools.partial(train_classifier, clips=6, steps=2))
+        patch.setattr(longform, "REFERENCE_CLIPS", 2)
+        assert longform.main(arguments) == 0
+    return arguments, json.loads((folder / "report.json").read_text()), folder
+
+
+def test_the_report_holds_everything_with_where_it_comes_from(run):
+    arguments, report, folder = run
+    assert report["settings"]["world"] == "toy-dance" and report["settings"]["window"] == 4
+    assert report["command"].endswith(" ".join(arguments[-2:])) and report["provenance"]["versions"]["torch"]
+    assert sum("left out" in curve for curve in report["curves"].values()) == 2  # 2 clips, 64 features
+    drift = report["curves"]["drift, stand-in toy watcher"]
+    assert drift["starts"] == list(range(0, 145, 16)) and {"jump", "rise"} < drift.keys()
+    assert [name for name in report["loops"] if name.endswith("frames")] == ["120 frames", "160 frames"]
+    real = report["loops"]["160 frames"]["real"]
+    assert real["share"]["depth"]["value"] == 1, "real dances loop"
+    assert real["periods"]["window"] == 4 and len(real["readings"]) == 2
+    assert set(report["sync"]) == {"classifier", "offset", "AV-Align", "beats"}
+    assert len(list((folder / "clips").glob("*.npz"))) == 2
+
+
+def test_every_figure_is_drawn_from_the_file_alone(run):
+    _, report, folder = run
+    assert (folder / "page.png").stat().st_size > 50_000
+    curves = figures.curves(report)
+    titles = [axis.get_title() for axis in curves.axes if axis.get_title()]
+    assert len(titles) == 5 and all(len(axis.lines) == 2 for axis in curves.axes if axis.get_title())
+    assert len(figures.strips(report).axes) == 4 * 2  # 16 seconds, twelve in a line
+    matrix = figures.self_similarity(report).axes[0].images[0].get_array()
+    assert matrix.shape == (160, 160) and matrix.max() == 255 and (matrix.diagonal() == 0).all()
+    scores = figures.loop_scores(report, "120 frames")
+    assert sum(patch.get_height() for patch in scores.axes[0].patches) == 4
+    plt.close("all")
+
+
+def test_bad_input_is_one_line(run, tmp_path, capsys):
+    arguments, _, folder = run
+    other = [*arguments, "--steps-per-frame", "2"]
+    assert longform.main(other) == 2
+    assert f"{folder / 'clips'} holds clips of other settings" in capsys.readouterr().err
+    assert longform.main(["--checkpoint", str(tmp_path / "none"), "--clips", "2"]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    for option, value, says in (
+        ("--frames", "100", "at least 160"), ("--clips", "1", "at least 2"), ("--stride", "0", "at least 1")
+    ):  # fmt: skip
+        with pytest.raises(SystemExit):
+            longform.parse([option, value])
+        assert says in capsys.readouterr().err
