@@ -28,7 +28,7 @@ def curves(report: Report, figure: Figure | SubFigure | None = None) -> Figure |
     found = {title: each for title, each in report["curves"].items() if "left out" not in each}
     rows = -(-len(found) // COLUMNS)
     figure = figure or plt.figure(figsize=(9.5, 2.3 * rows), layout="constrained")
-    grid = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True)
+    grid = figure.subplots(rows, COLUMNS, squeeze=False)
     for axis, (title, each) in zip(grid.flat, found.items(), strict=False):
         seconds = np.array(each["starts"]) / FRAME_RATE
         for kind, (colour, line) in LOOKS.items():
@@ -36,10 +36,9 @@ def curves(report: Report, figure: Figure | SubFigure | None = None) -> Figure |
             axis.fill_between(seconds, each[kind]["low"], each[kind]["high"], color=colour, alpha=0.2, lw=0)
         axis.set_title(title.replace(", ", "\n", 1), fontsize=7)
         axis.tick_params(labelsize=7)
+        axis.set_xlabel("window begins at (s)", fontsize=8)
     for axis in grid.flat[len(found) :]:
         axis.set_axis_off()
-    for axis in grid[-1]:
-        axis.set_xlabel("window begins at (s)", fontsize=8)
     grid[0, 0].legend(fontsize=7, frameon=False)
     return figure
 
@@ -54,12 +53,14 @@ def strips(report: Report, figure: Figure | SubFigure | None = None) -> Figure |
     lines = [
         (f"{name}, from {12 * line} s" if line else name, row)
         for name, strip in pictures
-        for line, row in enumerate(np.split(strip, range(12 * 64, strip.shape[1], 12 * 64), axis=1))
+        for line, row in enumerate(
+            np.split(strip, range(12 * len(strip), strip.shape[1], 12 * len(strip)), axis=1)
+        )
     ]
     figure = figure or plt.figure(figsize=(9.5, 0.95 * len(lines)), layout="constrained")
     for axis, (name, row) in zip(figure.subplots(len(lines), 1, squeeze=False)[:, 0], lines, strict=True):
         axis.imshow(row)
-        axis.set(xlim=(0, 12 * 64), xticks=[], yticks=[])
+        axis.set(xlim=(0, 12 * len(row)), xticks=[], yticks=[])
         axis.set_title(name, fontsize=7, loc="left", pad=2)
         axis.spines[:].set_visible(False)
     return figure
@@ -135,17 +136,17 @@ def loop_scores(
     scores.set(xlabel="depth of the deepest minimum", ylabel="clips")
     scores.legend(fontsize=7, frameon=False)
     windows.set(xlabel=f"loop in windows of {window} frames", xticks=range(7))
-    beats.set(
-        xlabel="loop in beats"
-        + ("" if any(e["beat"] for e in loops["real"]["readings"]) else ": no beat here")
-    )
+    beats.set(xlabel="loop in beats", xticks=range(0, 13, 2))
+    if not any(each["beat"] for each in loops["real"]["readings"]):
+        beats.set_axis_off()  # sound without a beat
     return figure
 
 
 def save_overview(report: Report, path: Path) -> None:
     """Everything on one page, as PNG."""
     count = sum("left out" not in each for each in report["curves"].values())
-    lines = sum(-(-_picture(e["strip"]).shape[1] // (12 * 64)) for k in LOOKS for e in report["examples"][k])
+    sizes = [_picture(each["strip"]).shape for kind in LOOKS for each in report["examples"][kind]]
+    lines = sum(-(-width // (12 * height)) for height, width, _ in sizes)
     heights = (2.3 * -(-count // COLUMNS), 0.95 * lines, 4.4, 2.6)
     with plt.rc_context({"figure.autolayout": False}):
         page = plt.figure(figsize=(10, sum(heights)), layout="constrained")
