@@ -65,6 +65,12 @@ def test_under_the_right_schedule_it_is_what_the_pipeline_makes():
     assert mine.waveform.shape == theirs.waveform.shape  # its phases are chaotic: the last digit turns them
 
 
+def test_loudness_is_each_frame_s_own():
+    waveform = np.repeat(np.float32([0.5, -0.25]), 1600)
+    clip = Clip(np.zeros((2, 8, 8, 3), np.uint8), waveform)
+    assert notebook().loudness(clip).tolist() == [0.5, 0.25]
+
+
 def test_without_prerolling_it_rolls_at_once():
     schedule = notebook().NoPreroll(4)
     assert len(list(schedule.preroll_steps(3))) == 3
