@@ -56,6 +56,7 @@ from rflav_lib.provenance import provenance
 BUNDLED = ROOT / "checkpoints" / "toy-landscape"
 REFERENCE_SEED = 2_000_029  # real clips that distances are measured from: neither trained on nor the control
 REFERENCE_CLIPS = 40
+WORLDS = ("toy-landscape", "toy-dance")
 SHORTEST = 160  # frames: ten windows that do not overlap
 SHORT_LOOPS = 120  # frames: the loop test at the 12 s of an average AIST clip, and at the whole length
 EXAMPLES = 2  # clips whose strip and matrix are kept
@@ -266,9 +267,7 @@ def main(arguments: list[str]) -> int:
     try:
         pipe = RFLAVPipeline.from_pretrained(options.checkpoint)
         pipe.set_progress_bar_config(disable=True)
-        options.world = options.world or (
-            "toy-landscape" if pipe.transformer.config.num_classes else "toy-dance"
-        )
+        options.world = options.world or (WORLDS[0] if pipe.transformer.config.num_classes else WORLDS[1])
         report = long_measures.plain(measure(pipe, options))
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
