@@ -21,7 +21,7 @@ from rflav_lib.files import whole
 from rflav_lib.image_codec import decode_latents, encode_frames, reduction
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
-from rflav_lib.sampler import Guidance, RollingSampler
+from rflav_lib.sampler import Generators, Guidance, RollingSampler, draw_noise
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.transformer import RFLAVTransformer
 from rflav_lib.vocoder import GriffinLim
@@ -91,7 +91,7 @@ class RFLAVPipeline(DiffusionPipeline):
         steps_per_frame: int = 2,
         y: Label | Sequence[Label] | None = None,
         guidance_scale: Guidance = 1.0,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         audio: Sound | None = None,
         video: Video | None = None,
         num_clips: int | None = None,
@@ -107,7 +107,8 @@ class RFLAVPipeline(DiffusionPipeline):
             steps_per_frame: the paper's N; more is finer and slower.
             y: class, by number or name, or a list with one for each clip; None for no class.
             guidance_scale: classifier-free guidance, one number or (video, audio); 1 is off.
-            generator: CPU generator of all noise: the same seed gives the same clip on every device.
+            generator: CPU generator of all noise: the same seed gives the same clip on every device. Or a list with
+                one for each clip: then each clip's noise is the same in whatever batch it is made.
             audio: make a video for this sound: a mono waveform (s,) at the model's rate, a `Clip`, or a path.
             video: make sound for this video: frames uint8 (k h w 3) of the model's size, a `Clip`, or a path,
                 whose frames are letterboxed.
@@ -209,7 +210,7 @@ class RFLAVPipeline(DiffusionPipeline):
         config = self.transformer.config
         video_shape = (batch, config.window, config.in_channels, config.latent_size, config.latent_size)
         audio_shape = (batch, config.window, config.mel_frames, config.n_mels)
-        video, audio = (torch.randn(shape, generator=generator) for shape in (video_shape, audio_shape))
+        video, audio = (draw_noise(shape, generator) for shape in (video_shape, audio_shape))
         return video.to(self.transformer.device), audio.to(self.transformer.device)
 
     @property

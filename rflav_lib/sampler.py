@@ -15,10 +15,11 @@ window failed.
 import copy
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from rflav_lib.flow import VelocityModel, expand_time, interpolate
@@ -28,6 +29,8 @@ from rflav_lib.schedule import RollingSchedule, check_steps
 VIDEO, AUDIO = 0, 1
 Guidance = float | tuple[float, float]
 Frames = Iterator[tuple[Tensor, Tensor]]
+Generators = torch.Generator | Sequence[torch.Generator] | None
+"""One CPU generator for a batch, or one for each of it: then no clip's noise depends on those beside it."""
 
 
 class RollingSampler:
@@ -69,7 +72,7 @@ class RollingSampler:
         self,
         video_noise: Tensor,
         audio_noise: Tensor,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         y: Tensor | None = None,
         warm_frames: int = 0,
     ) -> Frames:
@@ -99,7 +102,7 @@ class RollingSampler:
         audio: Tensor,
         video_noise: Tensor,
         scale: float = 1000.0,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         y: Tensor | None = None,
         audio_noise: Tensor | None = None,
     ) -> Frames:
@@ -128,7 +131,7 @@ class RollingSampler:
         video: Tensor,
         audio_noise: Tensor,
         scale: float = 1000.0,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         y: Tensor | None = None,
         video_noise: Tensor | None = None,
     ) -> Frames:
@@ -139,7 +142,7 @@ class RollingSampler:
 
     @torch.no_grad()
     def _frames(
-        self, video: Tensor, audio: Tensor, generator: torch.Generator | None, y: Tensor | None, warm: int
+        self, video: Tensor, audio: Tensor, generator: Generators, y: Tensor | None, warm: int
     ) -> Frames:
         memory = self.empty_memory(video, audio)
         video, audio = self.preroll(video, audio, y)
@@ -163,7 +166,7 @@ class RollingSampler:
 
     @torch.no_grad()
     def roll(
-        self, video: Tensor, audio: Tensor, generator: torch.Generator | None = None, y: Tensor | None = None,
+        self, video: Tensor, audio: Tensor, generator: Generators = None, y: Tensor | None = None,
         memory: Memory | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Drop the clean first frame, append noise, and clear the next one: N steps.
@@ -182,7 +185,7 @@ class RollingSampler:
     @torch.no_grad()
     def _conditional_frames(
         self, which: int, clip: Tensor, noise: Tensor, made: Tensor, scale: float,
-        generator: torch.Generator | None, y: Tensor | None,
+        generator: Generators, y: Tensor | None,
     ) -> Frames:  # fmt: skip
         """Frames with modality `which` given: `clip` (b l ...), its fixed `noise` (b max(l, k) ...)."""
         window, length = self.schedule.window, clip.shape[1]
@@ -270,13 +273,26 @@ class RollingSampler:
             raise ValueError(f"video noise is for {len(video)} clips, audio noise for {len(audio)}")
 
 
-def fresh_noise(window: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Noise for one more frame of `window`: (b k ...) -> (b 1 ...), drawn on the CPU: the same on every device."""
+def draw_noise(shape: tuple[int, ...], generator: Generators) -> Tensor:
+    """Noise of shape (b ...), drawn on the CPU: the same on every device.
+
+    Raises:
+        ValueError: a list of generators that is not one for each of the batch.
+    """
+    if isinstance(generator, Sequence):
+        if len(generator) != shape[0]:
+            raise ValueError(f"{len(generator)} generators for {shape[0]} clips: give one, or one for each")
+        generator = list(generator)
+    return randn_tensor(shape, generator)
+
+
+def fresh_noise(window: Tensor, generator: Generators) -> Tensor:
+    """Noise for one more frame of `window`: (b k ...) -> (b 1 ...)."""
     shape = (window.shape[0], *window.shape[2:])
-    return torch.randn(shape, generator=generator).to(window)[:, None]
+    return draw_noise(shape, generator).to(window)[:, None]
 
 
-def append_noise(window: Tensor, generator: torch.Generator | None) -> Tensor:
+def append_noise(window: Tensor, generator: Generators) -> Tensor:
     """Shift (b k ...) by one frame: the first leaves, noise enters at the end."""
     return torch.cat([window[:, 1:], fresh_noise(window, generator)], dim=1)
 
@@ -301,15 +317,13 @@ def check_warm_frames(warm_frames: int) -> None:
         raise ValueError(f"warm_frames must be a whole number, at least 0, not {warm_frames!r}")
 
 
-def _fixed_noise(
-    clip: Tensor, noise: Tensor | None, window: int, generator: torch.Generator | None, name: str
-) -> Tensor:
+def _fixed_noise(clip: Tensor, given: Tensor | None, window: int, generator: Generators, name: str) -> Tensor:
     """Noise for a given clip (b l ...), and for the rest of the window if the clip is shorter."""
     if clip.ndim < 3 or not clip.shape[1]:
         raise ValueError(f"{name} must be a batch of at least one frame, got shape {tuple(clip.shape)}")
     shape = (len(clip), max(clip.shape[1], window), *clip.shape[2:])
-    if noise is None:
-        return torch.randn(shape, generator=generator).to(clip)
-    if tuple(noise.shape) != shape:
-        raise ValueError(f"{name} noise must have shape {shape}, got {tuple(noise.shape)}")
-    return noise
+    if given is None:
+        return draw_noise(shape, generator).to(clip)
+    if tuple(given.shape) != shape:
+        raise ValueError(f"{name} noise must have shape {shape}, got {tuple(given.shape)}")
+    return given

@@ -78,6 +78,6 @@ class YamlConfig:
         values = {
             key: value
             for key, value in namespace.items()
-            if key not in known and not key.startswith("_") and isinstance(value, str | int | float)
+            if key not in known and not key.startswith("_") and isinstance(value, str | int | float | list)
         }
         return cls.from_mapping(values, source="notebook parameters")

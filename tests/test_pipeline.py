@@ -40,6 +40,26 @@ def test_a_clip_has_the_frames_asked_for_and_their_sound(pipeline):
         assert clip.waveform.shape == (1600 * num_frames,)
 
 
+def test_with_a_generator_for_each_clip_none_depends_on_those_beside_it(pipeline):
+    def made(seeds, **settings):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        settings = {"num_frames": 6, "steps_per_frame": 1, "num_clips": len(seeds), **settings}
+        return pipeline(generator=generators, **settings)
+
+    both, swapped = made([3, 4], y="rain"), made([4, 3], y="rain")
+    (alone,) = generate(pipeline, num_frames=6)
+    for clip in (both[0], swapped[1]):
+        assert np.abs(clip.frames.astype(int) - alone.frames).max() <= 1, (
+            "as from one generator, up to rounding"
+        )
+    assert np.abs(both[0].frames.astype(int) - both[1].frames).max() > 5
+    sound = np.sin(np.arange(6 * 1600, dtype=np.float32) / 5)
+    pair, (first,) = made([3, 4], audio=sound), generate(pipeline, num_frames=6, audio=sound, y=None)
+    assert np.abs(pair[0].frames.astype(int) - first.frames).max() <= 1
+    with pytest.raises(ValueError, match="2 generators for 3 clips"):
+        made([3, 4], num_clips=3)
+
+
 def test_the_seed_decides(pipeline):
     (first,), (second,), (other,) = generate(pipeline), generate(pipeline), generate(pipeline, seed=4)
     assert np.array_equal(first.frames, second.frames) and np.array_equal(first.waveform, second.waveform)

@@ -28,6 +28,10 @@ SILENT_POWER = 1e-18  # stands where the power is exactly 0; smaller powers stay
 OPTIONAL = ("window", "fbsp.bias")  # fixed by definition; some files lack them
 
 Mode = Literal["exact", "mm_diffusion"]
+MODE_NAMES: dict[Mode, str] = {
+    "exact": "AudioCLIP audio head, exact",
+    "mm_diffusion": "AudioCLIP audio head, as MM-Diffusion runs it",
+}
 
 
 def time_axis() -> Tensor:
@@ -106,10 +110,10 @@ class AudioCLIP(FeatureNetwork):
 
     def __init__(self, mode: Mode = "exact", weights: str = "random weights") -> None:
         super().__init__()
-        if mode not in ("exact", "mm_diffusion"):
+        if mode not in MODE_NAMES:
             raise ValueError(f"mode must be 'exact' or 'mm_diffusion', not {mode!r}")
         self.weights, self.mode = weights, mode
-        self.name = f"AudioCLIP audio head, {'exact' if mode == 'exact' else 'as MM-Diffusion runs it'}"
+        self.name = MODE_NAMES[mode]
         self.batch_size = 8 if mode == "mm_diffusion" else None
         window = blackmanharris(FRAME, sym=False).astype(np.float32)
         self.register_buffer("window", torch.from_numpy(window))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rflav_lib.metrics.audioclip import MODE_NAMES
 from rflav_lib.metrics.distances import (
     FAD_SCALE,
     Distance,
@@ -25,19 +26,29 @@ from rflav_lib.metrics.feature_set import FeatureSet, Origin, differences
 
 @dataclass(frozen=True)
 class Metric:
-    """A distance, the factor that published tables have before it, and whether a set can be off from itself."""
+    """A distance between sets.
+
+    Attributes:
+        title: as it stands in tables.
+        distance: what computes it.
+        scale: the factor that published tables have before it.
+        has_floor: whether a set can be off from itself.
+        other_mode: name of a network whose features this distance must not be taken of.
+    """
 
     title: str
     distance: Distance
     scale: float = 1.0
     has_floor: bool = False
+    other_mode: str = ""
 
 
 METRICS = {
     "fvd": Metric("FVD", frechet),
     "kvd": Metric("KVD", kernel_distance),
-    "fad_exact": Metric("FAD, exact", frechet, FAD_SCALE),
-    "fad_mmd": Metric("FAD, as MM-Diffusion", frechet_mmd, FAD_SCALE, has_floor=True),
+    # published FADs differ in the network's mode more than in the distance: the two halves of a recipe stay together
+    "fad_exact": Metric("FAD, exact", frechet, FAD_SCALE, other_mode=MODE_NAMES["mm_diffusion"]),
+    "fad_mmd": Metric("FAD, as MM-Diffusion", frechet_mmd, FAD_SCALE, True, other_mode=MODE_NAMES["exact"]),
 }
 
 
@@ -95,10 +106,19 @@ def compare(
             400-dimensional Gaussian are at 436 with 128 samples and at 40 with 2048.
 
     Raises:
-        ValueError: an unknown metric, sets of different origin, or of different N without `different_n`.
+        ValueError: an unknown metric, features of AudioCLIP in the other metric's mode, sets of different origin, or
+            of different N without `different_n`.
     """
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
+    unfit = METRICS[metric].other_mode
+    for each in (reference, samples):
+        if unfit and each.origin.network.startswith(unfit):
+            other = "fad_mmd" if metric == "fad_exact" else "fad_exact"
+            raise ValueError(
+                f"{metric} is not taken of the features of {each.origin.data!r}: they are of {each.origin.network}; "
+                f"measure them by {other}, or extract them in the other mode"
+            )
     if told := differences(reference.origin, samples.origin):
         raise ValueError(f"these sets cannot be compared: {'; '.join(told)}")
     if len(reference) != len(samples) and not different_n:

@@ -4,10 +4,11 @@ Most published FVD and FAD figures cannot be repeated because the number of clip
 layer is not stated. Here they travel with the numbers, into the cache and into every result.
 """
 
+import functools
 import json
 import platform
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,9 +22,21 @@ from rflav_lib.files import whole
 LIBRARIES = ("torch", "torchaudio", "torchvision", "av", "numpy")
 
 
+@functools.cache
 def library_versions() -> tuple[tuple[str, str], ...]:
     """Names and versions of what can change a feature."""
     return (("python", platform.python_version()), *((name, version(name)) for name in LIBRARIES))
+
+
+def comparable_versions(versions: Iterable[tuple[str, str]] | None = None) -> dict[str, str]:
+    """Major and minor number of each version (None: of what is installed): "2.11.0+cpu" -> "2.11".
+
+    A minor release may resize, resample or decode otherwise, as torchvision 0.17 did. A patch release mends, and a
+    build for another device rounds otherwise, which moves a feature by 1e-6 and no figure that is printed. So sets
+    that differ in these alone may be compared; the origin still tells the whole version.
+    """
+    pairs = library_versions() if versions is None else versions
+    return {name: ".".join(text.partition("+")[0].split(".")[:2]) for name, text in pairs}
 
 
 @dataclass(frozen=True)
@@ -51,8 +64,12 @@ class Origin:
     versions: tuple[tuple[str, str], ...]
 
     def path(self) -> dict[str, object]:
-        """All that must agree between two sets before their distance means anything: not data, N and seed."""
-        return {name: value for name, value in vars(self).items() if name not in ("data", "samples", "seed")}
+        """All that must agree between two sets before their distance means anything: not data, N and seed.
+
+        Of the versions, major and minor number: see `comparable_versions`.
+        """
+        found = {name: value for name, value in vars(self).items() if name not in ("data", "samples", "seed")}
+        return {**found, "versions": comparable_versions(self.versions)}
 
     def as_json(self) -> str:
         """One line of JSON."""
@@ -71,6 +88,14 @@ class Origin:
             return cls(**content)
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"not the origin of a set of features: {error}") from None
+
+
+def _unequal(found: Origin, expected: Origin) -> str:
+    """In what a cached set is another one than expected, in words."""
+    mine, wanted = ({**vars(each), **each.path()} for each in (found, expected))
+    return "; ".join(
+        f"{name}: {mine[name]!r}, not {wanted[name]!r}" for name in mine if mine[name] != wanted[name]
+    )
 
 
 def differences(first: Origin, second: Origin) -> list[str]:
@@ -134,9 +159,8 @@ class FeatureSet:
             ) from None
         except ValueError as error:
             raise ValueError(f"{path}: {error}; delete it to compute the features anew") from None
-        if expected is not None and origin != expected:
-            names = [f.name for f in fields(Origin) if getattr(origin, f.name) != getattr(expected, f.name)]
-            told = "; ".join(f"{n}: {getattr(origin, n)!r}, not {getattr(expected, n)!r}" for n in names)
+        told = "" if expected is None else _unequal(origin, expected)
+        if told:
             raise ValueError(
                 f"{path} holds features of another origin ({told}); delete it, or use another cache"
             )

@@ -70,6 +70,14 @@ def check_sound(batch: Tensor) -> None:
         raise ValueError("sound holds NaN or infinite values")
 
 
+def origin_of(
+    network: FeatureNetwork, *, data: str, samples: int, seed: int | None, resize: str, codec: str
+) -> Origin:
+    """What features of this network will say of themselves: see `Origin` and `extract`."""
+    name = f"{network.name}, {network.weights}"
+    return Origin(data, samples, seed, name, network.layer, resize, codec, library_versions())
+
+
 @torch.no_grad()
 def extract(
     network: FeatureNetwork,
@@ -83,6 +91,7 @@ def extract(
     frames: int = 16,
     batch_size: int = 8,
     allow_silence: bool = False,
+    first_number: int = 0,
     progress: bool = True,
 ) -> FeatureSet:
     """Features of the first `samples` clips, with their origin. Holds one batch of clips at a time.
@@ -98,22 +107,14 @@ def extract(
         frames: frames of each clip.
         batch_size: clips at a time, unless the network fixes it.
         allow_silence: let clips without any sound pass; to a network that listens they are an error else.
+        first_number: what messages call the first clip, where these are a part of more.
         progress: show a progress bar.
 
     Raises:
         ValueError: fewer clips than asked, clips of another length, size or rate, silent clips, or features that
             are not finite: each names the clip by its number.
     """
-    origin = Origin(
-        data,
-        samples,
-        seed,
-        f"{network.name}, {network.weights}",
-        network.layer,
-        resize,
-        codec,
-        library_versions(),
-    )
+    origin = origin_of(network, data=data, samples=samples, seed=seed, resize=resize, codec=codec)
     size = network.batch_size or batch_size
     if network.batch_size and samples % size:
         raise ValueError(
@@ -129,12 +130,16 @@ def extract(
             if not batch:
                 raise ValueError(f"{data!r}: {samples} samples were asked for, but only {done} clips came")
             first = first or batch[0]
-            for number, clip in enumerate(batch, start=done):
-                _check(clip, first, number, frames, network, allow_silence)
+            for number, clip in enumerate(batch, start=first_number + done):
+                try:
+                    _check(clip, first, number, frames, network, allow_silence)
+                except ValueError as error:
+                    raise ValueError(f"{data!r}: {error}") from None
             found.append(network.features(_stack(batch, network).to(device)).cpu())
             if not found[-1].isfinite().all():
                 row = int((~found[-1].isfinite().all(dim=1)).nonzero()[0])
-                raise ValueError(f"{data!r}: the features of clip {done + row} are not finite")
+                number = first_number + done + row
+                raise ValueError(f"{data!r}: the features of clip {number} are not finite")
             bar.update(len(batch))
     return FeatureSet(torch.cat(found), origin)
 

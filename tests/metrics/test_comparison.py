@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rflav_lib.metrics.audioclip import AudioCLIP
 from rflav_lib.metrics.comparison import METRICS, Figure, at_infinity, check_comparable, compare
 from rflav_lib.metrics.distances import FAD_SCALE, frechet, frechet_mmd
 from rflav_lib.metrics.feature_set import FeatureSet, Origin, library_versions
@@ -124,6 +125,28 @@ def test_more_subsets_of_a_size_steady_the_limit():
         for repeats in (1, 8)
     ]
     assert spread[1] < 0.6 * spread[0]
+
+
+@pytest.mark.parametrize(("metric", "mode"), [("fad_exact", "mm_diffusion"), ("fad_mmd", "exact")])
+def test_the_two_recipes_of_fad_are_not_mixed(metric, mode):
+    """A published FAD is a distance *and* a mode of the network: features of the other mode are refused."""
+    networks = {mode: f"{AudioCLIP(mode).name}, sha256 2441d35b" for mode in ("exact", "mm_diffusion")}
+    sets = [gaussian(seed=seed, network=networks[mode]) for seed in (1, 2)]
+    with pytest.raises(ValueError, match=f"{metric} is not taken of the features of 'toy, real': they"):
+        compare(*sets, metric, resamples=0)
+    (right,) = {"fad_exact", "fad_mmd"} - {metric}
+    assert compare(*sets, right, resamples=0).value > 0
+
+
+def test_a_patch_of_a_library_makes_no_other_figure():
+    sets = [
+        gaussian(seed=seed, versions=(("torch", text),))
+        for seed, text in ((1, "2.11.0+cpu"), (2, "2.11.1+cu128"))
+    ]
+    assert compare(*sets, "fvd", resamples=0).value > 0
+    later = gaussian(seed=3, versions=(("torch", "2.12.0"),))
+    with pytest.raises(ValueError, match="versions is {'torch': '2.11'}"):
+        compare(sets[0], later, "fvd")
 
 
 def test_a_figure_is_frozen():

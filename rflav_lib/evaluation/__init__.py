@@ -1,0 +1,1 @@
+"""The paper's evaluation protocol, in the pieces that `rflav_lib.evaluate` puts together."""

@@ -1,0 +1,59 @@
+"""In words: how a run was made, and in what it departs from the paper's protocol."""
+
+from typing import Any
+
+from rflav_lib.evaluation import paper
+
+PAPER_SAMPLES, PAPER_FRAMES, PAPER_SIZE = 2048, 16, 64
+PAPER_MILLIONS = 421
+UNSTATED = (
+    "The paper does not state its draw of windows, the filter of its resize, or whether samples went through a codec; "
+    "MM-Diffusion's evaluator, which it follows, scores files."
+)
+
+
+def what_differs(run: dict[str, Any]) -> str:
+    """Two or three sentences above a run's tables."""
+    config, networks = run["config"], _networks(run)
+    how = (
+        f"N = {config['samples']} clips of {config['frames']} frames, seed {config['seed']}, {_path(run)}; "
+        f"{'; '.join(networks)}. Intervals: 95 %, {config['resamples']} bootstrap draws."
+    )
+    departs = [text for holds, text in _checks(run, networks) if not holds]
+    if not departs:
+        return f"{how} As the paper's protocol, as far as it is known. {UNSTATED}"
+    return f"{how} **Differs from the paper:** {'; '.join(departs)}. {UNSTATED}"
+
+
+def _networks(run: dict[str, Any]) -> list[str]:
+    figures = [figure for row in (run["real"], *run["rows"]) for figure in row["figures"].values()]
+    return list(dict.fromkeys(f"{figure['network']} ({figure['layer']})" for figure in figures))
+
+
+def _path(run: dict[str, Any]) -> str:
+    figures = [figure for row in (run["real"], *run["rows"]) for figure in row["figures"].values()]
+    resizes = list(dict.fromkeys(figure["resize"] for figure in figures))
+    return f"{', '.join(resizes)}, codec {figures[0]['codec']}"
+
+
+def _checks(run: dict[str, Any], networks: list[str]) -> list[tuple[bool, str]]:
+    config = run["config"]
+    printed = paper.SETS[config["beside"]]
+    stand_ins = [name for name in networks if not name.startswith(("I3D", "AudioCLIP"))]
+    weights = sorted({round(row["parameters"] / 1e6, 1) for row in run["rows"]})
+    return [
+        (_is_the_papers(config), f"clips of {config['data']}, not of {printed}"),
+        (config["samples"] == PAPER_SAMPLES, f"N = {config['samples']}, not {PAPER_SAMPLES}"),
+        (config["frames"] == PAPER_FRAMES, f"{config['frames']} frames, not {PAPER_FRAMES}"),
+        (config["size"] == PAPER_SIZE, f"{config['size']} pixels, not {PAPER_SIZE}"),
+        (not stand_ins, "stand-ins for I3D and AudioCLIP: these figures are no FVD, KVD and FAD"),
+        (
+            not weights,
+            f"models of {', '.join(f'{count:g} M' for count in weights)} parameters; the paper says {PAPER_MILLIONS} M "
+            "(the released ones have 324 M, without codecs)",
+        ),
+    ]
+
+
+def _is_the_papers(config: dict[str, Any]) -> bool:
+    return config["beside"] in str(config["data"]).lower() and not str(config["data"]).startswith("toy-")

@@ -1,0 +1,187 @@
+"""Making the clips of a row: each a function of the seed and its number alone."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.utils import logging
+from torch import nn
+
+from rflav_lib import ROOT, released
+from rflav_lib.evaluation.config import Row
+from rflav_lib.evaluation.sources import Source, Window
+from rflav_lib.media import Clip
+from rflav_lib.pipeline import RFLAVPipeline
+
+
+def open_checkpoint(place: str) -> RFLAVPipeline:
+    """A pipeline folder (relative: of the repository, or else of the working folder), or a released checkpoint.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    folder = ROOT / place if (ROOT / place).is_dir() else Path(place)
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # of loading: it would break into that of the work
+    try:
+        if (folder / "model_index.json").is_file():
+            return RFLAVPipeline.from_pretrained(folder)
+        return released.load(folder if folder.is_dir() else place)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def checksum(pipeline: RFLAVPipeline) -> str:
+    """First digits of a SHA-256 over the names and values of all weights."""
+    digest = hashlib.sha256()
+    for part, module in sorted(pipeline.components.items()):
+        if isinstance(module, nn.Module):
+            for name, tensor in sorted(module.state_dict().items()):
+                digest.update(f"{part}.{name}".encode())
+                digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return f"sha256 {digest.hexdigest()[:12]}"
+
+
+class RowSampler:
+    """A row's model, opened when first needed.
+
+    Args:
+        row: what to sample, and how.
+        frames: of each clip.
+        seed: of all noise.
+        precision: "no", or "bf16" for joint generation.
+        source, conditions: real windows: sample i gets the class, the sound or the picture of `conditions[i]`.
+        device: where to run.
+    """
+
+    def __init__(
+        self, row: Row, frames: int, seed: int, precision: str, source: Source, conditions: Sequence[Window],
+        device: str | torch.device = "cpu",
+    ) -> None:  # fmt: skip
+        self.row, self.frames, self.seed, self.precision = row, frames, seed, precision
+        self.source, self.conditions, self.device = source, conditions, device
+
+    @cached_property
+    def pipeline(self) -> RFLAVPipeline:
+        """The model.
+
+        Raises:
+            ValueError: no such checkpoint, steps that its window does not divide, or classes that the data have not.
+        """
+        pipeline = open_checkpoint(self.row.checkpoint)
+        config, row = pipeline.transformer.config, self.row
+        if row.steps % config.window:
+            raise ValueError(
+                f"rows: {row.name!r}: {row.steps} steps from noise to clean are no multiple of the window of "
+                f"{row.checkpoint}, {config.window}: each frame takes window x N steps"
+            )
+        if row.guidance != 1 and not config.num_classes:
+            raise ValueError(
+                f"rows: {row.name!r}: guidance is {row.guidance}, but {row.checkpoint} has no classes"
+            )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline.to(self.device)
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """Names of the model's classes, in order. Where it has none (as released), those of the data, if as many.
+
+        Raises:
+            ValueError: classes that the data have not, or the other way round.
+        """
+        count, names = self.pipeline.transformer.config.num_classes, list(self.pipeline.config.class_names)
+        theirs = list(self.source.class_names)
+        names = names or (theirs if len(theirs) == count else [])
+        if count and self.row.task == "joint" and (not theirs or not set(theirs) <= set(names)):
+            known, found = (", ".join(each) or "no names" for each in (names, theirs))
+            raise ValueError(
+                f"rows: {self.row.name!r}: {self.row.checkpoint} has {count} classes ({known}), {self.source.name} has "
+                f"{len(theirs)} ({found})"
+            )
+        return names
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What a table tells of the model: checksum, window, fusion, N, number of weights."""
+        transformer = self.pipeline.transformer
+        window = transformer.config.window
+        return {
+            "weights": checksum(self.pipeline),
+            "window": window,
+            "fusion": transformer.config.fusion,
+            "steps_per_frame": self.row.steps // window,
+            "parameters": sum(weight.numel() for weight in transformer.parameters()),
+            "classes": self.class_names,
+        }
+
+    def close(self) -> None:
+        """Let go of the model; its facts stay."""
+        self.__dict__.pop("pipeline", None)
+
+    def recipe(self, numbers: range) -> dict[str, Any]:
+        """All that decides the clips with these numbers, before their treatment."""
+        row = self.row
+        return {
+            "weights": self.facts["weights"],
+            "steps": row.steps,
+            "task": row.task,
+            "guidance": row.guidance,
+            "condition_scale": None if row.task == "joint" else row.condition_scale,
+            "precision": self.precision if row.task == "joint" else "no",
+            "seed": self.seed,
+            "frames": self.frames,
+            "conditions": [self.conditions[number].as_list() for number in numbers],
+        }
+
+    def make(self, numbers: Sequence[int]) -> list[Clip]:
+        """The clips with these numbers.
+
+        Raises:
+            ValueError: a condition that cannot be used (naming it), or a sample that is not finite.
+        """
+        if self.row.task != "joint":
+            return [self._completed(number) for number in numbers]
+        pipeline = self.pipeline
+        labels = None
+        if pipeline.transformer.config.num_classes:
+            labels = [self.class_names.index(self.conditions[number].label) for number in numbers]
+        return pipeline(
+            num_frames=self.frames,
+            num_clips=len(numbers),
+            steps_per_frame=self.facts["steps_per_frame"],
+            y=labels,
+            guidance_scale=self.row.guidance,
+            generator=[noise_of(self.seed, number) for number in numbers],
+            dtype=torch.bfloat16 if self.precision == "bf16" else None,
+        )
+
+    def _completed(self, number: int) -> Clip:
+        window = self.conditions[number]
+        given = self.source.read(window)
+        # what a lossy codec lets overshoot, a loudspeaker cuts off
+        sound = np.clip(given.waveform, -1, 1)
+        side = {"audio": sound} if self.row.task == "a2v" else {"video": given.frames}
+        try:
+            (clip,) = self.pipeline(
+                steps_per_frame=self.facts["steps_per_frame"],
+                generator=noise_of(self.seed, number),
+                condition_scale=self.row.condition_scale,
+                **side,
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"rows: {self.row.name!r}: sample {number} cannot be made for {window.clip} from frame {window.start}: "
+                f"{error}"
+            ) from error
+        return clip
+
+
+def noise_of(seed: int, number: int) -> torch.Generator:
+    """The generator of all noise of sample `number`."""
+    drawn = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(drawn))

@@ -1,0 +1,268 @@
+"""The paper's tables in Markdown, from the JSON of evaluation runs, each value beside the printed one.
+
+python -m rflav_lib.evaluation.tables results/evaluate-toy.json [more.json ...] [--fusions f.json] [--out tables.md]
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rflav_lib.evaluation import paper
+from rflav_lib.evaluation.differs import what_differs
+from rflav_lib.files import whole
+
+Run = dict[str, Any]
+TableRow = dict[str, Any]
+FORMAT = 1
+COLUMNS = ("fvd", "kvd", "fad_exact", "fad_mmd")
+LETTERS = {"joint_attention": "(a)", "average": "(b)", "conditioned_average": "(c)"}
+REFERENCE = "conditioned_average"
+FEW_STEPS = 20  # Tables 1.A and 1.B are measured with these
+PRINTED_WINDOW = 10
+ROUNDING = 1e-6
+
+
+def read_run(path: str | Path) -> Run:
+    """The JSON of a run.
+
+    Raises:
+        FileNotFoundError: none there. ValueError: another file.
+    """
+    try:
+        run = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not readable as JSON: {error}") from None
+    if not isinstance(run, dict) or run.get("format") != FORMAT:
+        raise ValueError(f"{path}: not the results of an evaluation (format {FORMAT})")
+    return run
+
+
+def tables(runs: Sequence[Run], fusions: Run | None = None) -> str:
+    """All tables that these runs have rows for, as Markdown.
+
+    Args:
+        runs: what `read_run` reads. Runs that differ in nothing but their rows share their tables.
+        fusions: JSON of benchmarks/fusions.py, for Table 1.A.
+    """
+    parts = []
+    for run in _merged(runs):
+        found = [_table_1a_quality(run), _table_1b(run), _table_2(run), _table_3(run), _memorisation(run)]
+        parts += [f"## {run['config']['data']}", what_differs(run), *filter(None, found), _warnings(run)]
+    if fusions is not None:
+        parts.append(_table_1a_cost(fusions))
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _merged(runs: Sequence[Run]) -> list[Run]:
+    """Runs of equal settings as one, with the rows of all."""
+    free = ("rows", "output_dir", "fusions", "batch", "pairs")
+    groups: dict[str, Run] = {}
+    for run in runs:
+        settings = {key: value for key, value in run["config"].items() if key not in free}
+        key = json.dumps([settings, run["versions"]], sort_keys=True)
+        if key in groups:
+            known = groups[key]
+            rows = known["rows"] + [row for row in run["rows"] if row not in known["rows"]]
+            groups[key] = {**known, "rows": rows, "warnings": list({*known["warnings"], *run["warnings"]})}
+        else:
+            groups[key] = run
+    return list(groups.values())
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def cell(figure: dict[str, Any] | None) -> str:
+    """A figure with its interval, and its limit where that was asked for."""
+    if figure is None:
+        return "–"
+    text = f"{figure['value']:.4g}"
+    if figure["low"] is not None:
+        text += f" ({figure['low']:.4g} to {figure['high']:.4g})"
+    if figure["at_infinity"] is not None:
+        text += f"; extrapolated {figure['at_infinity']:.4g}"
+    return text
+
+
+def _column_title(run: Run, metric: str) -> str:
+    """The metric, by its own name only if its own network measured it."""
+    for row in (run["real"], *run["rows"]):
+        if metric in row["figures"]:
+            figure = row["figures"][metric]
+            network = figure["network"].partition(",")[0]
+            own = network.startswith(("I3D", "AudioCLIP"))
+            return figure["title"] if own else f"{figure['title']} ({network})"
+    return ""
+
+
+def _metrics(run: Run, rows: Sequence[TableRow]) -> list[str]:
+    return [metric for metric in COLUMNS if any(metric in row["figures"] for row in rows)]
+
+
+def _compared(
+    title: str, run: Run, rows: Sequence[tuple[str, TableRow, paper.Printed | None]], first: str
+) -> str:
+    """A table of rows (name, figures, what the paper prints), ours on the left, the paper's on the right."""
+    metrics = _metrics(run, [row for _, row, _ in rows])
+    head = [first, *(_column_title(run, metric) for metric in metrics)]
+    floor = "fad_mmd" in metrics
+    head += ["the reference from itself"] * floor + ["paper: FVD", "KVD", "FAD"]
+    lines = []
+    for name, row, printed in rows:
+        figures = row["figures"]
+        line = [name, *(cell(figures.get(metric)) for metric in metrics)]
+        if floor:
+            itself = figures.get("fad_mmd", {}).get("self_distance")
+            line.append("–" if itself is None else f"{itself:.4g}" if abs(itself) > ROUNDING else "0")
+        lines.append([*line, *_printed_cells(printed)])
+    return f"**{title}**\n\n{markdown(head, lines)}"
+
+
+def _printed_cells(printed: paper.Printed | None) -> list[str]:
+    return [f"{printed[key]:.2f}" if printed and key in printed else "–" for key in ("fvd", "kvd", "fad_mmd")]
+
+
+def _joint(run: Run) -> list[TableRow]:
+    return [row for row in run["rows"] if row["task"] == "joint"]
+
+
+def _table_1a_quality(run: Run) -> str:
+    rows = [row for row in _joint(run) if row["steps"] == FEW_STEPS and row["window"] == PRINTED_WINDOW]
+    if len({row["fusion"] for row in rows}) < 2:  # with one fusion alone there is nothing to compare
+        return ""
+    lines = [
+        (f"{row['name']}, {LETTERS[row['fusion']]}", row, paper.FUSIONS[row["fusion"]])
+        for row in sorted(rows, key=lambda row: LETTERS[row["fusion"]])
+    ]
+    return _compared("Table 1.A: the three fusions, 20 steps (paper: AIST++)", run, lines, "fusion")
+
+
+def _table_1b(run: Run) -> str:
+    rows = [row for row in _joint(run) if row["steps"] == FEW_STEPS and row["fusion"] == REFERENCE]
+    if len({row["window"] for row in rows}) < 2:
+        return ""
+    lines = [
+        (f"{row['name']}, {row['window']} frames", row, paper.WINDOWS.get(row["window"]))
+        for row in sorted(rows, key=lambda row: row["window"])
+    ]
+    return _compared("Table 1.B: window size, fusion (c), 20 steps (paper: AIST++)", run, lines, "window")
+
+
+def _table_2(run: Run) -> str:
+    beside = run["config"]["beside"]
+    lines = [("real against real", run["real"], paper.REAL[beside])]
+    for row in _joint(run):
+        same = row["window"] == PRINTED_WINDOW and row["fusion"] == REFERENCE
+        lines.append(
+            (
+                f"{row['name']}, {row['steps']} steps",
+                row,
+                paper.STEPS[beside].get(row["steps"]) if same else None,
+            )
+        )
+    return _compared(f"Table 2: joint generation (paper: {paper.SETS[beside]})", run, lines, "")
+
+
+def _table_3(run: Run) -> str:
+    beside = run["config"]["beside"]
+    rows = [row for row in run["rows"] if row["task"] != "joint"]
+    if not rows:
+        return ""
+    lines = []
+    for row in rows:
+        printed = paper.CONDITIONAL[beside].get(row["steps"])
+        if printed:
+            made = ("fvd", "kvd") if row["task"] == "a2v" else ("fad_mmd",)
+            printed = {key: printed[key] for key in made}
+        lines.append((f"{row['name']}, {row['task'].upper()}, {row['steps']} steps", row, printed))
+    title = f"Table 3: one side for the other (paper: {paper.SETS[beside]}, 200 steps)"
+    return _compared(title, run, lines, "")
+
+
+def _memorisation(run: Run) -> str:
+    lines = []
+    for row in run["rows"]:
+        for space, found in row.get("memorisation", {}).items():
+            lines.append([
+                row["name"], space, f"{found['chance']:.2f} ({found['low']:.2f} to {found['high']:.2f})",
+                f"{found['median']:.4g}", f"{found['median_unseen']:.4g}",
+            ])  # fmt: skip
+    if not lines:
+        return ""
+    head = [
+        "", "distance", "chance to lie nearer to training than an unseen real clip", "median to the nearest",
+        "of unseen real clips",
+    ]  # fmt: skip
+    text = (
+        "**Memorisation**: the nearest of 2 N training windows for each sample, and for N real clips that no training "
+        "saw. 0.5: no nearer than those; towards 1: copies; towards 0: further from training than real clips are."
+    )
+    return f"{text}\n\n{markdown(head, lines)}"
+
+
+def _warnings(run: Run) -> str:
+    return "\n".join(f"- Warning: {text}" for text in run["warnings"])
+
+
+def _table_1a_cost(fusions: Run) -> str:
+    costs = fusions["costs"]
+    lines = []
+    for fusion, letter in LETTERS.items():
+        cost, printed = costs[fusion], paper.FUSION_COST[fusion]
+        ratios = [
+            mine / reference for mine, reference in zip(printed, paper.FUSION_COST[REFERENCE], strict=True)
+        ]
+        lines.append([
+            f"{letter} {fusion}", f"{1000 * cost['median_seconds']:.1f} ms", f"{cost['ratios']['time']:.2f}",
+            f"{cost['peak_bytes'] / 1e6:,.0f} MB", f"{cost['ratios']['memory']:.2f}",
+            f"{printed[0]:.2f} s", f"{ratios[0]:.2f}", f"{printed[1]:.1f} GB", f"{ratios[1]:.2f}",
+        ])  # fmt: skip
+    head = [
+        "fusion", "time", "over (c)", "peak memory", "over (c)", "paper: time", "over (c)", "memory", "over (c)",
+    ]  # fmt: skip
+    setting, where = fusions["setting"], fusions["provenance"]
+    text = (
+        f"Ours: one forward of a full window, `{setting['size']}` size, {setting['dtype']}, batch {setting['batch']}, "
+        f"on {where['gpu'] or where['processor']}, median of {setting['repeats']} in turns. Paper: a sample of 16 "
+        f"frames on an RTX 4090. Made by `{fusions['command']}`."
+    )
+    load = where.get("load_before")
+    if load and load > 0.5 * where["cores"]:
+        text += f" The machine had other work (load {load}): do not trust the times."
+    return f"**Table 1.A: cost of the three fusions**\n\n{markdown(head, lines)}\n\n{text}"
+
+
+def write_tables(path: str | Path, text: str) -> Path:
+    """Write them, whole or not at all."""
+    with whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rflav_lib.evaluation.tables", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("runs", nargs="+", help="results.json of evaluation runs")
+    parser.add_argument("--fusions", help="JSON of benchmarks/fusions.py, for Table 1.A")
+    parser.add_argument("--out", type=Path, help="a .md file; else the tables are printed")
+    options = parser.parse_args(arguments)
+    try:
+        fusions = json.loads(Path(options.fusions).read_text(encoding="utf-8")) if options.fusions else None
+        text = tables([read_run(path) for path in options.runs], fusions)
+        print(write_tables(options.out, text) if options.out else text)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

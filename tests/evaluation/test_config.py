@@ -1,0 +1,64 @@
+"""What an evaluation is asked to do: checked by name before anything is made."""
+
+import pytest
+
+from rflav_lib import ROOT
+from rflav_lib.evaluate import EvaluateConfig, Row
+
+CONFIGS = sorted((ROOT / "configs").glob("evaluate-*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_that_are_there(path):
+    config = EvaluateConfig.from_yaml(path)
+    assert config.rows
+    assert all(isinstance(row, Row) for row in config.rows)
+    if path.stem != "evaluate-toy":
+        assert (config.samples, config.frames, config.size, config.networks) == (2048, 16, 64, "published")
+        steps = {(row.task, row.steps) for row in config.rows}
+        assert {("joint", 20), ("joint", 100), ("joint", 200), ("a2v", 200), ("v2a", 200)} <= steps
+
+
+def test_all_three_configs_are_found():
+    assert [path.stem for path in CONFIGS] == ["evaluate-aist", "evaluate-landscape", "evaluate-toy"]
+
+
+def test_rows_come_from_the_command_line_too(settings):
+    changes = ["rows=[{name: a, checkpoint: x, steps: 100, task: a2v}]", "samples=7"]
+    config = EvaluateConfig.from_command_line(CONFIGS[-1], changes)
+    assert config.rows == [Row("a", "x", 100, "a2v")]
+    assert config.samples == 7
+    again = EvaluateConfig.from_mapping(config.as_mapping())
+    assert again == config, "as_mapping can be read again"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"smaples": 3}, "unknown key 'smaples' .did you mean 'samples'"),
+        ({"samples": 1}, "samples must be at least 2"),
+        ({"networks": "inception"}, "networks must be one of published, stand-ins, toy"),
+        ({"data": "data/videos"}, "networks must be toy for a toy world only"),
+        ({"codec": "mp3"}, "codec must be none or h264"),
+        ({"toy_frames": 3}, "toy_frames must be at least `frames`"),
+        ({"rows": ["x"]}, "row 1 must be a mapping"),
+        ({"rows": [{"name": "x"}]}, "row 1 has no checkpoint"),
+        (
+            {"rows": [{"name": "x", "checkpoint": "y", "step": 3}]},
+            "row 1: unknown key 'step' .did you mean 'steps'",
+        ),
+        (
+            {"rows": [{"name": "x", "checkpoint": "y", "task": "t2v"}]},
+            "'x': task must be one of joint, a2v, v2a",
+        ),
+        (
+            {"rows": [{"name": "x", "checkpoint": "y", "task": "a2v", "guidance": 2.0}]},
+            "'x': guidance must be 1 for a2v",
+        ),
+        ({"rows": [{"name": "../x", "checkpoint": "y"}]}, "name must be letters"),
+        ({"rows": [{"name": "x", "checkpoint": "y"}] * 2}, "x stands there twice"),
+    ],
+)
+def test_what_cannot_work_is_named(settings, change, words):
+    with pytest.raises(ValueError, match=words):
+        EvaluateConfig.from_mapping({**settings, **change})
