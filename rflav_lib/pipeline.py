@@ -205,7 +205,7 @@ class RFLAVPipeline(DiffusionPipeline):
             return FastSampler(model, *settings, dtype, compiled)
         return RollingSampler(model, *settings, model.memory_layout)
 
-    def initial_noise(self, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def initial_noise(self, batch: int, generator: Generators = None) -> tuple[Tensor, Tensor]:
         """Noise of a first window, video (b k c h w) drawn before audio (b k f m), on the model's device."""
         config = self.transformer.config
         video_shape = (batch, config.window, config.in_channels, config.latent_size, config.latent_size)
