@@ -151,13 +151,14 @@ def test_copies_of_training_clips_are_noticed(settings, monkeypatch):
 
 
 @pytest.mark.slow
-def test_real_against_real_is_nearer_than_noise_and_a_set_is_at_0_from_itself(settings):
+def test_real_against_real_is_nearer_than_noise_and_a_set_is_near_itself(settings):
     """With more samples than features; the untrained model makes noise."""
     results = results_of(settings, samples=70, batch=35, toy_clips=200, resamples=20)
     real, noise = (row["figures"]["fvd"] for row in (results["real"], results["rows"][0]))
     assert results["warnings"] == []
     assert real["high"] < noise["low"]
-    assert abs(results["real"]["figures"]["fad_mmd"]["self_distance"]) < 1e-3
+    published = results["real"]["figures"]["fad_mmd"]
+    assert abs(published["self_distance"]) < 1e-4 * published["value"]
     kvd = results["real"]["figures"]["kvd"]
     assert kvd["low"] < 0 < kvd["high"], "two draws of the same clips"
 
@@ -211,7 +212,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_json(settings, tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     found = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
     for results in (expected, found):
-        del results["command"], results["config"]["output_dir"]
+        del results["command"], results["config"]["output_dir"], results["provenance"]["commit"]
     assert found == expected
     assert (tmp_path / "run" / "tables.md").read_text() == (tmp_path / "whole" / "tables.md").read_text()
 
