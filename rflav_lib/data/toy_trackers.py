@@ -175,7 +175,7 @@ def right_objects(frames: NDArray[np.uint8], label: int | None) -> Tally:
     if label is None:
         return counting.single_figures(frames)
     count = (counting.single_blobs, counting.single_blobs, counting.landing_drops, counting.single_rockets)
-    return (*count, counting.single_blobs)[_check_label(label)](frames)
+    return (*count, counting.single_beacons)[_check_label(label)](frames)
 
 
 def pitch_agreement(frames: NDArray[np.uint8], log_mel: ArrayLike, label: int | None) -> Tally:

@@ -25,6 +25,8 @@ FIGURE_CONTRAST = 40.0
 """Difference of a colour channel from its row's usual value from which on a pixel belongs to a dancer."""
 FIGURE_AREA = (200, 1_000)
 """Pixels of a dancer: real ones have 390 to 520, and up to 640 when blurred."""
+STAYS = 11
+"""Frames of which a beacon must fill more than half: the slowest beam has left a pixel after five."""
 LAMP = slice(0, 14), slice(20, 44)
 """Rows and columns of the mirror ball above the dancer and of its glow: not looked at."""
 SPECK = 30
@@ -32,8 +34,15 @@ SPECK = 30
 
 
 def single_blobs(frames: NDArray[np.uint8]) -> Tally:
-    """Frames (k h w 3) with exactly one saturated object: a ball, a bob, a beacon."""
+    """Frames (k h w 3) with exactly one saturated object: a ball, a bob."""
     blob = seeing.find_blob(frames)
+    return Tally(0 if blob is None else int(np.sum(blob.count == 1)), len(frames))
+
+
+def single_beacons(frames: NDArray[np.uint8]) -> Tally:
+    """Frames with exactly one saturated object that stays: a beam, which may be as saturated, moves on."""
+    steady = ndimage.median_filter(seeing.chroma(frames), size=(STAYS, 1, 1), mode="nearest")
+    blob = seeing.find_blob(frames, steady)
     return Tally(0 if blob is None else int(np.sum(blob.count == 1)), len(frames))
 
 

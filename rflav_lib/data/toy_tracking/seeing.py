@@ -62,9 +62,12 @@ def excess(frames: NDArray[np.uint8]) -> Array:
     return np.maximum(0.0, bright - np.median(bright, axis=(0, 2))[None, :, None])
 
 
-def find_blob(frames: NDArray[np.uint8]) -> Blob | None:
-    """Follow the saturated object; None unless one is there in at least 70 % of the frames."""
-    colour = chroma(frames)
+def find_blob(frames: NDArray[np.uint8], colour: Array | None = None) -> Blob | None:
+    """Follow the saturated object; None unless one is there in at least 70 % of the frames.
+
+    `colour` (k h w) is what it is found by, if not the `chroma` of the frames.
+    """
+    colour = chroma(frames) if colour is None else colour
     level = float(np.median(colour.max(axis=(1, 2))))
     if level < MIN_CHROMA:
         return None
