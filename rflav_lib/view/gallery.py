@@ -17,16 +17,17 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 from rflav_lib import ROOT
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import whole
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
-from rflav_lib.view import clip_display, style
+from rflav_lib.view import clip_display, longform, style
 
 LANDSCAPE, DANCE = "toy-landscape", "toy-dance"
-OFFSETS = "offsets"
+OFFSETS, DRIFT, LOOPS = "offsets", "drift", "loops"
 FRAMES, STEPS_PER_FRAME, SEED = 40, 4, 0
 WIDEST_MS = 60
 """Offsets further out are counted in the last bins."""
@@ -83,11 +84,38 @@ def offset_histogram(report: Report) -> Figure:
     return figure
 
 
+def drift_curves(report: Report) -> Figure:
+    """Each measure window by window, generated beside real: `benchmarks/longform.py` measured them."""
+    panels = sum("left out" not in each for each in report["curves"].values())
+    return _titled(report, longform.curves, 2.3 * -(-panels // longform.COLUMNS))
+
+
+def loop_matrix(report: Report) -> Figure:
+    """Distances of all pairs of frames of one generated and one real clip, and what the loop test makes of them."""
+    return _titled(report, longform.self_similarity, 4.4)
+
+
+def _titled(report: Report, draw: Callable[..., Any], height: float) -> Figure:
+    """What `draw` draws, under a title that says of which clips."""
+    settings = report["settings"]
+    figure = Figure(figsize=(9.5, height + 0.3), dpi=100, layout="constrained")
+    figure.suptitle(
+        f"{settings['world']}: {settings['clips']} clips of {settings['frames']} frames, "
+        f"N = {settings['steps_per_frame']}",
+        fontsize=9,
+    )
+    draw(report, figure=figure)
+    return figure
+
+
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file on white, readable on dark pages too."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
-    return buffer.getvalue()
+    """The figure as a PNG file with a palette, on white: small, and readable on dark pages too."""
+    plain, small = BytesIO(), BytesIO()
+    figure.savefig(plain, format="png", facecolor="white")
+    Image.open(plain).convert("RGB").quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        small, "PNG", optimize=True
+    )
+    return small.getvalue()
 
 
 def read_report(path: Path, command: str) -> Report:
@@ -106,15 +134,23 @@ def pictures(root: Path = ROOT) -> dict[str, Callable[[], bytes]]:
     for name in CLASSES[LANDSCAPE]:
         drawn[name] = lambda name=name: _strip(root / "checkpoints" / LANDSCAPE, (name,))
     drawn[DANCE] = lambda: _strip(root / "checkpoints" / DANCE)
+    measured = root / "results" / f"{LANDSCAPE}.json"
     drawn[OFFSETS] = lambda: png(
         offset_histogram(
-            read_report(
-                root / "results" / f"{LANDSCAPE}.json",
-                f"python -m rflav_lib.metrics.toy checkpoints/{LANDSCAPE} --out results/{LANDSCAPE}.json",
-            )
+            read_report(measured, f"python -m rflav_lib.metrics.toy checkpoints/{LANDSCAPE} --out {measured}")
         )
     )
+    drawn[DRIFT] = lambda: png(drift_curves(_long_clips(root, LANDSCAPE)))
+    # a landscape has no loop to find; a dance has, if its model was measured
+    drawn[LOOPS] = lambda: png(loop_matrix(_long_clips(root, DANCE, LANDSCAPE)))
     return drawn
+
+
+def _long_clips(root: Path, *worlds: str) -> Report:
+    """The measurement of long clips of the first of `worlds` that has one; the last must."""
+    paths = [root / "results" / f"longform-{world}.json" for world in worlds]
+    path = next((path for path in paths if path.is_file()), paths[-1])
+    return read_report(path, f"python benchmarks/longform.py --out {path}")
 
 
 def _strip(checkpoint: Path, names: tuple[str, ...] = ()) -> bytes:
