@@ -257,7 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         fusions = json.loads(Path(options.fusions).read_text(encoding="utf-8")) if options.fusions else None
         text = tables([read_run(path) for path in options.runs], fusions)
-        print(write_tables(options.out, text) if options.out else text)
+        print(write_tables(options.out, text) if options.out else text.rstrip())
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
