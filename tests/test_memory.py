@@ -94,6 +94,18 @@ def test_without_slots_the_model_is_the_one_it_was():
         RFLAVTransformer(**TINY, sink_frames=-1)
 
 
+def test_each_slot_has_a_place_of_its_own_and_the_window_keeps_its_places():
+    model = open_model("average", **SLOTS)
+    tables = (
+        (model.video_memory_position, model.video_time_position),
+        (model.audio_memory_position, model.audio_time_position),
+    )
+    video, audio, _ = window_inputs(1, 3 + WINDOW)
+    for tokens, (memory, window) in zip(model.patchify(0 * video, 0 * audio), tables, strict=True):
+        place = torch.cat([memory, window], dim=1)
+        assert_within(tokens - tokens[:, -1:], (place - place[:, -1:]).expand_as(tokens), 1e-5)
+
+
 def test_a_seed_gives_the_other_weights_their_values_with_and_without_memory():
     weights = []
     for slots in ({}, SLOTS):
