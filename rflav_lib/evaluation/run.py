@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +29,6 @@ from rflav_lib.media import Clip
 from rflav_lib.metrics.feature_set import FeatureSet, comparable_versions
 
 WAIT = timedelta(days=7)  # one process may have much more left to do than another
-SEEN = ("reference", "control")  # real windows of the training split
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,12 @@ class Evaluation:
     def check(self) -> None:
         """Open every network and every checkpoint once, so that what is wrong is known before the work."""
         for measure in measures(self.config.networks):
-            self.extractor.network(measure)
+            network = self.extractor.network(measure)
+            if network.batch_size and self.config.samples % network.batch_size:
+                raise ValueError(
+                    f"config: samples must be a multiple of {network.batch_size}, not {self.config.samples}: "
+                    f"{network.name} sees so many clips at a time, and its features depend on that"
+                )
         for sampler in self.samplers.values():
             _ = sampler.facts
             sampler.close()
@@ -263,8 +266,3 @@ def _done(stage: str, work: Sequence[tuple[int, Callable[[], object]]]) -> Itera
         done += clips
         left = (time.monotonic() - began) / done * (total - done)
         yield EvaluateState(stage, done, total, left)
-
-
-def folder_of(config: EvaluateConfig) -> Path:
-    """Where results.json, tables.md, pictures and clips of a run are."""
-    return config.output_path

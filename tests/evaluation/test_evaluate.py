@@ -294,6 +294,15 @@ def test_wrong_weights_are_refused_before_anything_is_made(settings, tmp_path, c
     assert not (tmp_path / "run" / "clips").exists()
 
 
+def test_samples_must_fill_the_batches_of_a_network_that_depends_on_them(
+    settings, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("rflav_lib.metrics.toy_classifier.ToyListener.batch_size", 4)
+    assert command_line(settings, tmp_path) == 2
+    assert "samples must be a multiple of 4, not 6: stand-in toy listener" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "clips").exists()
+
+
 def test_another_config_in_the_same_folder_is_refused(settings, tmp_path, capsys):
     assert command_line(settings, tmp_path) == 0
     for change, words in (
