@@ -11,6 +11,7 @@ import torch
 import rflav_lib.metrics.distances as library
 import rflav_lib.metrics.sync as library_sync
 from rflav_lib.data.toy import make_clip
+from rflav_lib.evaluation import memorisation
 from rflav_lib.metrics.comparison import at_infinity
 from rflav_lib.metrics.feature_set import FeatureSet, Origin, library_versions
 from tests.notebook_tools import definitions
@@ -98,3 +99,13 @@ def test_frames_change_places_and_none_is_lost():
     ]
     assert {frame.tobytes() for frame in notebook().shuffle(clip, 16).frames} == before
     assert moved[0] <= 3 and moved[1] <= 6 and moved[2] > moved[0]
+
+
+def test_copies_are_judged_as_an_evaluation_judges_them():
+    x, y = sets(samples=40, others=30)
+    bank, _ = sets(samples=50, seed=1)
+    found = [memorisation.nearest(each, bank) for each in (x, y)]
+    mine = [notebook().nearest(each, bank) for each in (x, y)]
+    for far, theirs in zip(mine, found, strict=True):
+        torch.testing.assert_close(far, theirs.distance.double())
+    assert notebook().chance_nearer(*mine) == pytest.approx(memorisation.copying(*found, resamples=0).chance)
