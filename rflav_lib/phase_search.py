@@ -55,9 +55,14 @@ class FrameTransform:
 
 
 def find_phases(
-    transform: FrameTransform, magnitude: Tensor, rounds: int, momentum: float, past: Tensor | None = None
+    transform: FrameTransform,
+    magnitude: Tensor,
+    rounds: int,
+    momentum: float,
+    past: Tensor | None = None,
+    start: Tensor | None = None,
 ) -> Tensor:
-    """Fast Griffin-Lim (Perraudin et al. 2013) from zero phases: magnitudes (b bins frames) -> sound (b s).
+    """Fast Griffin-Lim (Perraudin et al. 2013): magnitudes (b bins frames) -> sound (b s).
 
     Args:
         transform: of as many frames as `magnitude` has.
@@ -66,10 +71,13 @@ def find_phases(
         momentum: in [0, 1), counted as torchaudio does.
         past: samples (b p) at the beginning that are known; they are put back in every round, so the phases after
             them go on from them.
+        start: phases to begin with, as complex numbers of size one (frames bins); zero phases if None.
     """
     momentum /= 1 + momentum
     magnitude = magnitude.mT.contiguous()
     spectrum, before = magnitude * transform.turn, None
+    if start is not None:
+        spectrum = spectrum * start
     for _ in range(rounds):
         sound = transform.sound(spectrum)
         if past is not None:
@@ -81,3 +89,13 @@ def find_phases(
         spectrum = moved * (magnitude * (squares[..., 0] + squares[..., 1]).clamp_(min=1e-32).rsqrt_())
         before = rebuilt
     return transform.sound(spectrum)
+
+
+def uneven_phases(frames: int, bins: int, spread: float = 1e-3) -> Tensor:
+    """Nearly zero phases to begin with, as complex numbers of size one (frames bins); always the same.
+
+    From exact zeros, a click halfway between two frames stays symmetric round after round, and may settle a whole
+    window's slope away from its place. Any unevenness decides for one side.
+    """
+    angles = spread * torch.randn(frames, bins, generator=torch.Generator().manual_seed(0))
+    return torch.polar(torch.ones(()), angles)

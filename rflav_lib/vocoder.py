@@ -14,7 +14,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from rflav_lib.mel import Float32Module, MelCodec, check_log_mel, check_stft_settings, mel_filter_bank
-from rflav_lib.phase_search import FrameTransform, find_phases
+from rflav_lib.phase_search import FrameTransform, find_phases, uneven_phases
 from rflav_lib.vocoder_stream import GriffinLimStream
 
 LOUDEST_LOG_MEL = 20.0  # far above full scale (about 6); beyond it lies a model that has diverged
@@ -108,13 +108,14 @@ class GriffinLim(Float32Module, ConfigMixin):
     def find_phases(self, magnitude: Tensor, rounds: int, past: Tensor | None = None) -> Tensor:
         """Griffin-Lim on magnitudes (b bins frames): (b (frames-1)*hop) samples, frame i centred at i * hop.
 
-        torchaudio's cannot be told what is known already: here the samples `past` (b s) at the beginning. It
-        gives the same without them, and takes twice as long.
+        torchaudio's cannot be told what is known already: here the samples `past` (b s) at the beginning. From
+        the same start it gives the same without them, and takes twice as long.
         """
-        cfg = self.config
-        transform = FrameTransform(self.window, cfg.n_fft, cfg.hop_length, magnitude.shape[-1])
+        cfg, (bins, frames) = self.config, magnitude.shape[-2:]
+        transform = FrameTransform(self.window, cfg.n_fft, cfg.hop_length, frames)
+        start = uneven_phases(frames, bins).to(magnitude.device)
         with torch.autocast(self.window.device.type, enabled=False):
-            return find_phases(transform, magnitude, rounds, cfg.momentum, past)
+            return find_phases(transform, magnitude, rounds, cfg.momentum, past, start)
 
     def _unmix(self, mel: Tensor) -> Tensor:
         """Mel magnitude (b m frames) -> a non-negative spectrum (b bins frames) with these mel values.
