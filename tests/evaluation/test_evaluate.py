@@ -220,6 +220,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_json(settings, tmp_path):
 @pytest.mark.slow
 def test_two_processes_make_what_one_makes(settings, tmp_path):
     config = EvaluateConfig.from_mapping(settings)
+    torch.set_num_threads(1)  # as the launcher gives each process: on their number the last bits depend
     alone = run_to_the_end(config, "test", progress=False)
     expected = shards(config)
     shutil.rmtree(config.output_path)
