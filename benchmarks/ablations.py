@@ -28,12 +28,11 @@ from benchmarks import ablations_cost, ablations_table
 from rflav_lib import experiments
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import whole
-from rflav_lib.image_codec import encode_frames
 from rflav_lib.media import Clip
 from rflav_lib.metrics.comparison import interval
 from rflav_lib.metrics.distances import frechet
 from rflav_lib.metrics.toy import WORLD, read_clip, through_codecs
-from rflav_lib.pipeline import CONDITION_SCALE, RFLAVPipeline
+from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
 
 N = 4
@@ -89,21 +88,11 @@ def completed(pipe: RFLAVPipeline, setting: Setting, options: argparse.Namespace
     """Unseen real clips whose picture (a2v) or sound (v2a) is made anew, their class told as in joint generation."""
     given = experiments.real(WORLD, options.clips, options.frames, GIVEN_SEED)
     generator, made = torch.Generator().manual_seed(seed), []
-    sampler = pipe.sampler(setting.steps)
     for first in tqdm(range(0, len(given), BATCH), desc=setting.source, unit="batch"):
         part = given[first : first + BATCH]
-        y = torch.tensor(labels(options.clips)[first : first + BATCH])
-        noise = pipe.initial_noise(len(part), generator)
-        if setting.source == "a2v":
-            sound = pipe.mel.encode(torch.stack([torch.from_numpy(clip.waveform) for clip in part]))
-            frames = sampler.audio_to_video(sound, noise[0], CONDITION_SCALE, generator, y)
-        else:
-            pictures = torch.stack([encode_frames(pipe.vae, clip.frames) for clip in part])
-            frames = sampler.video_to_audio(pictures, noise[1], CONDITION_SCALE, generator, y)
-        latents, segments = (torch.stack(side, dim=1) for side in zip(*frames, strict=True))
-        for clip, new in zip(part, pipe.decode(latents, segments), strict=True):
-            frames_of, sound_of = (new, clip) if setting.source == "a2v" else (clip, new)
-            made.append(Clip(frames_of.frames, sound_of.waveform, clip.frame_rate, clip.sample_rate))
+        side = {"audio" if setting.source == "a2v" else "video": part}
+        y = labels(options.clips)[first : first + BATCH]
+        made += pipe(steps_per_frame=setting.steps, generator=generator, y=y, **side)
     return made
 
 

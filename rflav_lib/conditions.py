@@ -1,6 +1,7 @@
 """What a user gives to be completed: a sound that wants a video, a video that wants a sound."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -16,21 +17,71 @@ Video = str | Path | Clip | np.ndarray | Tensor
 SILENCE = 1e-4  # a peak below this (-80 dB) is silence: nothing can follow it
 FULL_SCALE = 1.0 + 1e-3  # resampling may overshoot by a hair
 
+T = TypeVar("T")
 
-def given_sound(audio: Sound, mel: MelCodec) -> np.ndarray:
-    """A mono waveform float32 (s,) at the codec's rate, cut to whole video frames.
+
+def given_sounds(
+    audio: Sound | list[Sound], mel: MelCodec, num_frames: int | None = None
+) -> list[np.ndarray]:
+    """What `given_sound` makes of one sound or of each of a list, as long as each other: of `num_frames` if asked.
+
+    Raises:
+        ValueError: as `given_sound`; an empty list, other lengths, or `num_frames` beyond an end.
+    """
+    samples = mel.frames_per_segment * mel.config.hop_length
+    sounds = [given_sound(each, mel, name) for name, each in _named(audio, "audio")]
+    count = _frames_of([len(sound) // samples for sound in sounds], num_frames)
+    return [sound[: count * samples] for sound in sounds]
+
+
+def given_videos(
+    video: Video | list[Video], size: int, mel: MelCodec, num_frames: int | None = None
+) -> list[np.ndarray]:
+    """What `given_video` makes of one video or of each of a list, as long as each other: of `num_frames` if asked.
+
+    Raises:
+        ValueError: as `given_video`; an empty list, other lengths, or `num_frames` beyond an end.
+    """
+    videos = [given_video(each, size, mel, name) for name, each in _named(video, "video")]
+    count = _frames_of([len(frames) for frames in videos], num_frames)
+    return [frames[:count] for frames in videos]
+
+
+def _named(given: T | list[T], name: str) -> list[tuple[str, T]]:
+    """What is given, each with the name that an error calls it by."""
+    if not isinstance(given, list):
+        return [(name, given)]
+    if not given:
+        raise ValueError(f"{name} is an empty list: leave it out, or give one for each clip")
+    return [(f"{name}[{number}]", each) for number, each in enumerate(given)]
+
+
+def _frames_of(given: list[int], asked: int | None) -> int:
+    """How many frames to make beside given ones."""
+    if asked is None and len(set(given)) > 1:
+        raise ValueError(
+            f"what is given lasts {min(given)} to {max(given)} frames: clips of a batch are as long as each other; "
+            f"ask for num_frames={min(given)}, or complete them one by one"
+        )
+    if asked is not None and asked > min(given):
+        raise ValueError(f"num_frames is {asked}, but what is given lasts {min(given)} frames: leave it out")
+    return given[0] if asked is None else asked
+
+
+def given_sound(audio: Sound, mel: MelCodec, name: str = "audio") -> np.ndarray:
+    """A mono waveform float32 (s,) at the codec's rate, cut to whole video frames; `name` is what errors call it.
 
     Raises:
         MediaError: a file that cannot be read, or has no sound.
         ValueError: another rate, several channels, less than a frame, silence, NaN, or samples beyond [-1, 1].
     """
-    rate, name = mel.config.sample_rate, "audio"
+    rate = mel.config.sample_rate
     if isinstance(audio, str | Path):
         name = str(audio)
         waveform = read_sound(Path(audio), rate)
     elif isinstance(audio, Clip):
         if audio.sample_rate != rate:
-            raise ValueError(f"audio is at {audio.sample_rate} Hz, the model hears {rate} Hz: resample it")
+            raise ValueError(f"{name} is at {audio.sample_rate} Hz, the model hears {rate} Hz: resample it")
         waveform = audio.waveform
     else:
         waveform = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else np.asarray(audio)
@@ -53,8 +104,8 @@ def given_sound(audio: Sound, mel: MelCodec) -> np.ndarray:
     return np.clip(waveform[: len(waveform) // samples * samples], -1, 1)
 
 
-def given_video(video: Video, size: int, mel: MelCodec) -> np.ndarray:
-    """Frames uint8 (k size size 3) at the codec's frame rate.
+def given_video(video: Video, size: int, mel: MelCodec, name: str = "video") -> np.ndarray:
+    """Frames uint8 (k size size 3) at the codec's frame rate; `name` is what errors call it.
 
     Raises:
         MediaError: a file that cannot be read. ValueError: frames of another size, rate or kind.
@@ -65,12 +116,12 @@ def given_video(video: Video, size: int, mel: MelCodec) -> np.ndarray:
         return frames.permute(0, 2, 3, 1).numpy()
     if isinstance(video, Clip):
         if video.frame_rate != rate:
-            raise ValueError(f"video has {video.frame_rate:g} frames a second, the model sees {rate:g}")
+            raise ValueError(f"{name} has {video.frame_rate:g} frames a second, the model sees {rate:g}")
         video = video.frames
     frames = video.detach().cpu().numpy() if isinstance(video, Tensor) else np.asarray(video)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (size, size, 3) or not len(frames):
         raise ValueError(
-            f"video must be frames uint8 (k {size} {size} 3), got {frames.dtype} {frames.shape}; "
+            f"{name} must be frames uint8 (k {size} {size} 3), got {frames.dtype} {frames.shape}; "
             "give a path to have frames of another size letterboxed"
         )
     return frames

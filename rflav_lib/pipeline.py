@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from rflav_lib.clip_stream import ClipStream
-from rflav_lib.conditions import Sound, Video, given_sound, given_video
+from rflav_lib.conditions import Sound, Video, given_sounds, given_videos
 from rflav_lib.engine import FastSampler
 from rflav_lib.files import whole
 from rflav_lib.image_codec import decode_latents, encode_frames, reduction
@@ -92,8 +92,8 @@ class RFLAVPipeline(DiffusionPipeline):
         y: Label | Sequence[Label] | None = None,
         guidance_scale: Guidance = 1.0,
         generator: Generators = None,
-        audio: Sound | None = None,
-        video: Video | None = None,
+        audio: Sound | list[Sound] | None = None,
+        video: Video | list[Video] | None = None,
         num_clips: int | None = None,
         condition_scale: float = CONDITION_SCALE,
         dtype: torch.dtype | None = None,
@@ -109,16 +109,17 @@ class RFLAVPipeline(DiffusionPipeline):
             guidance_scale: classifier-free guidance, one number or (video, audio); 1 is off.
             generator: CPU generator of all noise: the same seed gives the same clip on every device. Or a list with
                 one for each clip: then each clip's noise is the same in whatever batch it is made.
-            audio: make a video for this sound: a mono waveform (s,) at the model's rate, a `Clip`, or a path.
+            audio: make a video for this sound: a mono waveform (s,) at the model's rate, a `Clip`, or a path. Or a
+                list of sounds as long as each other, for a clip each.
             video: make sound for this video: frames uint8 (k h w 3) of the model's size, a `Clip`, or a path,
-                whose frames are letterboxed.
-            num_clips: how many clips; by default one for each label, or one.
+                whose frames are letterboxed. Or a list of videos as long as each other.
+            num_clips: how many clips; by default one for each label, sound or video.
             condition_scale: how strongly `audio` or `video` guides; 0 only shows it to the model.
             dtype: of matrix products in joint generation: torch.bfloat16 is faster and not exact, see `FastSampler`.
             warm_frames: frames to make and throw away before the first; joint generation only, see `RollingSampler`.
 
         Returns:
-            One `Clip` for each label. What was given comes back as it was given, not through a codec.
+            The clips. What was given comes back as it was given, not through a codec.
 
         Raises:
             ValueError: a bad number, an unknown class, a class for a model without, both `audio` and `video`,
@@ -130,34 +131,34 @@ class RFLAVPipeline(DiffusionPipeline):
             raise ValueError(
                 "warm_frames is for joint generation: what is given has nothing before its first frame"
             )
-        sound = None if audio is None else given_sound(audio, self.mel)
-        pictures = None if video is None else given_video(video, self.frame_size, self.mel)
-        if sound is not None:
-            num_frames = _frames_of(len(sound) // self.samples_per_frame, num_frames)
-        elif pictures is not None:
-            num_frames = _frames_of(len(pictures), num_frames)
-        if isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 1:
+        if (num_frames is not None or (audio is None and video is None)) and (
+            isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 1
+        ):
             raise ValueError(f"num_frames must be a whole number, at least 1, not {num_frames!r}")
-        labels = self.label_numbers(y, num_clips)
-        if sound is not None or pictures is not None:
+        sounds = None if audio is None else given_sounds(audio, self.mel, num_frames)
+        pictures = None if video is None else given_videos(video, self.frame_size, self.mel, num_frames)
+        given = len(sounds or pictures or [])
+        labels = self.label_numbers(y, given if given > 1 and num_clips is None else num_clips)
+        batch = num_clips or (given if labels is None else len(labels)) or 1
+        if given > 1 and batch != given:
+            raise ValueError(f"{given} given for {batch} clips: give one, or as many as clips")
+        if given:
             dtype = None  # guidance by what is given goes down small gradients
         sampler = self.sampler(steps_per_frame, guidance_scale, dtype)
-        video_noise, audio_noise = self.initial_noise(
-            num_clips or (1 if labels is None else len(labels)), generator
-        )
-        batch, settings = len(video_noise), (condition_scale, generator, labels)
-        if sound is not None:
-            sound = sound[: num_frames * self.samples_per_frame]
-            clean = self.mel.encode(torch.from_numpy(sound)).to(audio_noise)
+        video_noise, audio_noise = self.initial_noise(batch, generator)
+        settings = (condition_scale, generator, labels)
+        if sounds:
+            num_frames = len(sounds[0]) // self.samples_per_frame
+            clean = self.mel.encode(torch.from_numpy(np.stack(sounds))).to(audio_noise)
             frames = sampler.audio_to_video(clean.expand(batch, -1, -1, -1), video_noise, *settings)
-        elif pictures is not None:
-            pictures = pictures[:num_frames]
-            clean = encode_frames(self.vae, pictures)[None].to(video_noise)
+        elif pictures:
+            num_frames = len(pictures[0])
+            clean = torch.stack([encode_frames(self.vae, each) for each in pictures]).to(video_noise)
             frames = sampler.video_to_audio(clean.expand(batch, -1, -1, -1, -1), audio_noise, *settings)
         else:
             frames = sampler.stream(video_noise, audio_noise, generator, labels, warm_frames)
         latents, segments = zip(*(next(frames) for _ in self.progress_bar(range(num_frames))), strict=True)
-        return self.decode(torch.stack(latents, dim=1), torch.stack(segments, dim=1), pictures, sound)
+        return self.decode(torch.stack(latents, dim=1), torch.stack(segments, dim=1), pictures, sounds)
 
     def stream(
         self,
@@ -227,19 +228,19 @@ class RFLAVPipeline(DiffusionPipeline):
         self,
         video: Tensor,
         audio: Tensor,
-        pictures: np.ndarray | None = None,
-        sound: np.ndarray | None = None,
+        pictures: Sequence[np.ndarray] | None = None,
+        sounds: Sequence[np.ndarray] | None = None,
     ) -> list[Clip]:
         """Clean latents (b k c h w) and mel segments (b k f m) -> a `Clip` for each of the batch.
 
-        `pictures` uint8 (k h w 3) or `sound` float32 (s,), where given, take the place of what would be decoded.
+        `pictures`, each uint8 (k h w 3), or `sounds`, each float32 (s,), where given, take the place of what would be
+        decoded: one for each of the batch, or one for all.
         """
         rates = self.mel.config.frame_rate, self.mel.config.sample_rate
-        frames = self.decode_video(video) if pictures is None else [pictures] * len(video)
-        if sound is None:
-            waveforms = self.vocoder(self.mel.decode(audio)).float().cpu().numpy()
-        else:
-            waveforms = [sound] * len(video)
+        frames = _for_each(pictures, len(video)) or self.decode_video(video)
+        waveforms = (
+            _for_each(sounds, len(video)) or self.vocoder(self.mel.decode(audio)).float().cpu().numpy()
+        )
         return [Clip(*pair, *rates) for pair in zip(frames, waveforms, strict=True)]
 
     def decode_video(self, video: Tensor, vae: AutoencoderKL | None = None) -> np.ndarray:
@@ -277,11 +278,9 @@ class RFLAVPipeline(DiffusionPipeline):
         return int(label)
 
 
-def _frames_of(given: int, asked: int | None) -> int:
-    """How many frames to make beside `given` ones."""
-    if isinstance(asked, int) and asked > given:
-        raise ValueError(f"num_frames is {asked}, but what is given lasts {given} frames: leave it out")
-    return given if asked is None else asked
+def _for_each(given: Sequence[np.ndarray] | None, count: int) -> list[np.ndarray]:
+    """As many as there are clips, from as many or from one; nothing where nothing is given."""
+    return list(given or ()) * (count if given and len(given) == 1 else 1)
 
 
 def _check_fit(

@@ -63,6 +63,21 @@ def test_less_may_be_asked_and_several_made(pipeline, clip):
     assert not np.array_equal(several[0].frames, several[1].frames)
 
 
+def test_several_sounds_and_videos_are_completed_in_one_batch_as_they_would_be_alone(pipeline, clip):
+    other = make_clip("toy-landscape", 0, 1, 6, label=2).clip
+    for side in ("waveform", "frames"):
+        name = {"waveform": "audio", "frames": "video"}[side]
+        given = [getattr(each, side) for each in (clip, other)]
+        made = pipeline(
+            steps_per_frame=1, generator=[torch.Generator().manual_seed(n) for n in (4, 5)], **{name: given}
+        )
+        for n, both in enumerate(made):
+            (alone,) = complete(pipeline, seed=4 + n, **{name: given[n]})
+            assert np.array_equal(getattr(both, side), given[n])
+            np.testing.assert_allclose(both.waveform, alone.waveform, atol=1e-3)
+            assert np.abs(both.frames.astype(int) - alone.frames).max() <= 1
+
+
 def test_the_scale_matters(pipeline, clip):
     weak, strong = (complete(pipeline, audio=clip, condition_scale=scale)[0] for scale in (0.0, 5000.0))
     assert not np.array_equal(weak.frames, strong.frames)
@@ -93,6 +108,11 @@ SOUND = np.full(3200, 0.1, np.float32)
             {"video": Clip(np.zeros((2, 64, 64, 3), np.uint8), SOUND[:1280], 25)},
             "video has 25 frames a second",
         ),
+        ({"audio": []}, "audio is an empty list"),
+        ({"audio": [SOUND, 0 * SOUND]}, r"audio\[1\] is silent"),
+        ({"audio": [SOUND, SOUND[:1600]]}, "lasts 1 to 2 frames: .* num_frames=1"),
+        ({"audio": [SOUND, SOUND], "num_clips": 3}, "2 given for 3 clips"),
+        ({"audio": [SOUND, SOUND], "y": ["rain"]}, "1 labels for num_clips=2"),
         ({}, "num_frames must be a whole number, at least 1, not None"),
     ],
 )

@@ -12,6 +12,7 @@ from diffusers.utils import logging
 from torch import nn
 
 from rflav_lib import ROOT, released
+from rflav_lib.conditions import given_sound, given_video
 from rflav_lib.evaluation.config import Row
 from rflav_lib.evaluation.sources import Source, Window
 from rflav_lib.media import Clip
@@ -145,7 +146,7 @@ class RowSampler:
             ValueError: a condition that cannot be used (naming it), or a sample that is not finite.
         """
         if self.row.task != "joint":
-            return [self._completed(number) for number in numbers]
+            return self._completed(numbers)
         pipeline = self.pipeline
         labels = None
         if pipeline.transformer.config.num_classes:
@@ -160,25 +161,28 @@ class RowSampler:
             dtype=torch.bfloat16 if self.precision == "bf16" else None,
         )
 
-    def _completed(self, number: int) -> Clip:
-        window = self.conditions[number]
-        given = self.source.read(window)
-        # what a lossy codec lets overshoot, a loudspeaker cuts off
-        sound = np.clip(given.waveform, -1, 1)
-        side = {"audio": sound} if self.row.task == "a2v" else {"video": given.frames}
+    def _completed(self, numbers: Sequence[int]) -> list[Clip]:
+        side = "audio" if self.row.task == "a2v" else "video"
+        return self.pipeline(
+            steps_per_frame=self.facts["steps_per_frame"],
+            generator=[noise_of(self.seed, number) for number in numbers],
+            condition_scale=self.row.condition_scale,
+            **{side: [self._given(number) for number in numbers]},
+        )
+
+    def _given(self, number: int) -> np.ndarray:
+        """The side of a real window that a sample is made for."""
+        window, pipeline = self.conditions[number], self.pipeline
+        clip = self.source.read(window)
         try:
-            (clip,) = self.pipeline(
-                steps_per_frame=self.facts["steps_per_frame"],
-                generator=noise_of(self.seed, number),
-                condition_scale=self.row.condition_scale,
-                **side,
-            )
+            if self.row.task == "a2v":  # what a lossy codec lets overshoot, a loudspeaker cuts off
+                return given_sound(np.clip(clip.waveform, -1, 1), pipeline.mel)
+            return given_video(clip, pipeline.frame_size, pipeline.mel)
         except ValueError as error:
             raise ValueError(
                 f"rows: {self.row.name!r}: sample {number} cannot be made for {window.clip} from frame {window.start}: "
                 f"{error}"
             ) from error
-        return clip
 
 
 def noise_of(seed: int, number: int) -> torch.Generator:
