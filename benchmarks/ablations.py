@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from benchmarks import ablations_cost, ablations_table
+from benchmarks import ablations_cost
 from rflav_lib import experiments
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import whole
@@ -34,6 +34,7 @@ from rflav_lib.metrics.distances import frechet
 from rflav_lib.metrics.toy import WORLD, read_clip, through_codecs
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
+from rflav_lib.view import ablations as ablations_view
 
 N = 4
 """Steps per frame of all settings that do not say otherwise."""
@@ -247,7 +248,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"interrupted; the same command goes on from {options.folder}", file=sys.stderr)
         return 130
-    print(ablations_table.tables(content))
+    print(ablations_view.tables(content))
     return 0
 
 

@@ -40,6 +40,7 @@ from rflav_lib.metrics.longform import Curve, WindowFeatures, distance_curve, dr
 from rflav_lib.metrics.toy import WORLD, through_codecs
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
+from rflav_lib.view import remedies
 
 WINDOW = 10
 SIDES = ("picture", "sound")
@@ -247,30 +248,6 @@ def summary(runs: dict[str, dict[str, Figures]]) -> dict[str, Figures]:
     return table
 
 
-def text(table: dict[str, Figures]) -> str:
-    """The summary as Markdown, a row a remedy."""
-    lines = [
-        "| | " + " | ".join(f"{side}: first | last | increase (95 %) | of the paper's" for side in SIDES)
-        + " | class seen, first / last | offset (ms), first / last |",
-        "|---" * (3 + 4 * len(SIDES)) + "|",
-    ]  # fmt: skip
-    for name, row in table.items():
-        cells = [name]
-        for side in SIDES:
-            figure, increase = row[side], row[side]["increase"]
-            share = figure.get("increase over the paper's")
-            cells += [
-                f"{figure['first']:.3f}", f"{figure['last']:.3f}",
-                f"{increase['value']:+.3f} ({increase['low']:+.3f} to {increase['high']:+.3f})",
-                "" if share is None else f"{share:.0%}",
-            ]  # fmt: skip
-        ends = [row["trackers"][place] for place in ("first", "last")]
-        cells.append(" / ".join(f"{end['asked class seen']:.0%}" for end in ends))
-        cells.append(" / ".join(f"{end['median size of A/V offset (ms)']:.0f}" for end in ends))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Options of the command line; exits with one clear line if they do not make sense."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -334,7 +311,7 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"\n{text({**summary(runs), 'real': summary({'real': {'0': real}})['real']})}")
+    print(f"\n{remedies.table({**summary(runs), 'real': summary({'real': {'0': real}})['real']})}")
     return 0
 
 

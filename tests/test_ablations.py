@@ -5,9 +5,10 @@ import math
 
 import pytest
 
-from benchmarks import ablations, ablations_cost, ablations_table
+from benchmarks import ablations, ablations_cost
 from rflav_lib import experiments
 from rflav_lib.train_config import TrainConfig
+from rflav_lib.view import ablations as ablations_view
 from tests.test_experiments import TINY
 
 ARGUMENTS = ["--seeds", "1", "--steps", "2", "--clips", "10", "--frames", "20", "--resamples", "2"]
@@ -26,8 +27,8 @@ def test_every_setting_changes_one_thing_and_can_be_trained():
         assert len(setting.train) + sum(changed.values()) == (name != "base")
         TrainConfig.from_yaml(experiments.BASE, **{**experiments.SMALL, **setting.train})
         assert all(getattr(base, key) != value for key, value in setting.train.items())
-    assert ablations_table.CLAIMS.keys() <= ablations.SETTINGS.keys()
-    assert {claim.beside for claim in ablations_table.CLAIMS.values()} <= ablations.SETTINGS.keys()
+    assert ablations_view.CLAIMS.keys() <= ablations.SETTINGS.keys()
+    assert {claim.beside for claim in ablations_view.CLAIMS.values()} <= ablations.SETTINGS.keys()
 
 
 def test_a_run_measures_goes_on_and_prints_its_tables(tmp_path, capsys, monkeypatch):
@@ -83,20 +84,20 @@ def test_a_verdict_is_given_where_the_interval_of_the_paired_difference_does_not
 ):
     """The paper has a window of 20 at FVD 77.55 against 50.92: farther."""
     runs = runs_of(**{"base": (5.0, 5.1, 4.9), "window-20": theirs})
-    ours, paper = ablations_table.verdict(runs, "window-20", 0)
+    ours, paper = ablations_view.verdict(runs, "window-20", 0)
     assert ours.endswith(told) and paper.startswith(agrees)
 
 
 def test_no_verdict_from_one_seed_nor_where_the_paper_has_no_figure():
     one = runs_of(**{"base": (5.0,), "window-20": (9.0,), "uniform": (9.0,)})
-    assert ablations_table.verdict(one, "window-20", 0)[1] == "cannot tell"
-    assert ablations_table.verdict(one, "uniform", 0)[1] == "no figure"
-    assert ablations_table.verdict(one, "average", 0) == ("", "")
+    assert ablations_view.verdict(one, "window-20", 0)[1] == "cannot tell"
+    assert ablations_view.verdict(one, "uniform", 0)[1] == "no figure"
+    assert ablations_view.verdict(one, "average", 0) == ("", "")
 
 
 def test_differences_are_taken_seed_by_seed():
     runs = runs_of(base=(1.0, 11.0, 21.0), average=(2.0, 12.0, 22.0))
-    found = ablations_table.difference(runs, "average", "base", "picture distance")
+    found = ablations_view.difference(runs, "average", "base", "picture distance")
     assert found == pytest.approx({"value": 1, "low": 1, "high": 1})
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from rflav_lib import experiments
 from rflav_lib.media import Clip
 from rflav_lib.metrics.longform import WindowFeatures
 from rflav_lib.train_config import TrainConfig
+from rflav_lib.view import remedies
 
 
 def test_every_remedy_is_a_setting_that_training_knows_and_differs_from_the_paper():
@@ -73,8 +75,24 @@ def test_the_summary_averages_seeds_and_compares_with_the_paper():
     assert paper["increase over the paper's"] == 1 and len(paper["by_seed"]) == 2
     assert paper["increase"]["value"] == pytest.approx(np.mean(paper["by_seed"]))
     assert "increase over the paper's" not in drift.summary({"context": runs["context"]})["context"]["sound"]
-    shown = drift.text(table)
+    shown = remedies.table(table)
     assert "| paper |" in shown and "100%" in shown and "90% / 90%" in shown and "12 / 12" in shown
+
+
+def test_the_curves_are_means_over_seeds_window_by_window():
+    run = {**run_with([1.0, 5.0, 2.0]), "moved": {"value": [0.0, 1.0, 2.0]}}
+    far = {**run, "moved": {"value": [0.0, 3.0, 4.0]}}
+    report = {
+        "runs": {"paper": {"0": run, "1": far}, "sink": {"0": run}},
+        "real": run,
+        "setting": {"window": 10},
+    }
+    figure = remedies.curves(report)
+    lines = {line.get_label(): line for line in figure.axes[2].get_lines()}
+    assert set(lines) == {"paper", "sink", "real"}
+    assert list(lines["paper"].get_xdata()) == [1, 2, 3] and list(lines["paper"].get_ydata()) == [0, 2, 3]
+    assert list(figure.axes[3].get_lines()[0].get_ydata()) == [0.9] * 3
+    plt.close(figure)
 
 
 def study(tmp_path, *arguments):

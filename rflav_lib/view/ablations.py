@@ -1,4 +1,4 @@
-"""The tables of `benchmarks.ablations`, with the paper's figures beside ours and whether the two agree."""
+"""What `benchmarks.ablations` measured, as tables: beside the paper's figures, and whether the two agree."""
 
 import math
 from collections.abc import Mapping, Sequence
