@@ -4,7 +4,7 @@ import ast
 import re
 import sys
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import pytest
@@ -88,6 +88,19 @@ def test_every_dependency_is_pinned_to_a_version_it_allows(requirement):
 def test_what_is_installed_is_what_is_pinned(requirement):
     pinned = pins(CONSTRAINTS)[canonicalize_name(requirement.name)]
     assert version(requirement.name).split("+")[0] == pinned, "run `make setup`, or renew constraints.txt"
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.0"])
+def test_pinned_versions_take_the_first_release_of_each_python(python):
+    """Debian 12 has 3.11.2: a pin that asks for 3.11.5 would leave its users with nothing."""
+    pinned = pins(CONSTRAINTS)
+    here = [each for each in distributions() if pinned.get(canonicalize_name(each.name)) == each.version]
+    refusing = [
+        f"{each.name}=={each.version} needs Python {each.metadata['Requires-Python']}"
+        for each in here
+        if not SpecifierSet(each.metadata["Requires-Python"] or "").contains(python)
+    ]
+    assert len(here) > 100 and refusing == []
 
 
 @pytest.mark.parametrize(
