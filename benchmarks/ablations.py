@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 
 from benchmarks import ablations_cost
 from rflav_lib import experiments
+from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import whole
 from rflav_lib.media import Clip
@@ -253,4 +254,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main(sys.argv[1:]))

@@ -25,6 +25,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from rflav_lib import experiments
+from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import ToyClip, make_clip
 from rflav_lib.data.toy_scenes.pillar import HIDDEN_FRAMES
 from rflav_lib.data.toy_scenes.scene import NUM_HUES
@@ -262,4 +263,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main(sys.argv[1:]))

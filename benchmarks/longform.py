@@ -28,6 +28,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
+from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.files import whole
 from rflav_lib.media import Clip
@@ -287,4 +288,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main(sys.argv[1:]))

@@ -26,6 +26,7 @@ import torch
 from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
+from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_tracking.classing import picture_features, sound_features
 from rflav_lib.files import whole
@@ -271,4 +272,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     main(sys.argv[1:])

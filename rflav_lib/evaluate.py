@@ -27,6 +27,7 @@ from typing import Any
 from accelerate import PartialState
 from tqdm.auto import tqdm
 
+from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.evaluation.config import EvaluateConfig, Row
 from rflav_lib.evaluation.plan import plan
 from rflav_lib.evaluation.run import EvaluateState, evaluate, process_state
@@ -101,4 +102,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())

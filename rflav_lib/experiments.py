@@ -41,19 +41,38 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 """What turns `configs/toy-landscape.yaml` into a model of 1.4 M parameters that trains in minutes, by the paper's
 method: its theta is 0.2."""
+FINE_TUNED: dict[str, Any] = {
+    "start_from": "checkpoints/toy-landscape", "max_steps": 500, "learning_rate": 3e-4, "warmup_steps": 50,
+    "ema_decay": 0.99, "fused_optimizer": True,
+    "log_every": 50, "sample_every": 10**9, "sample_frames": 0, "checkpoint_every": 100, "keep_checkpoints": 1,
+    "tracker": "none",
+}  # fmt: skip
+"""What makes `configs/toy-landscape.yaml` train the bundled model further: for questions that only a good model can
+answer, such as what happens to it after the first window."""
 CONTROL_SEED = 2_000_029  # real clips beside generated ones: neither trained on nor among the references
 REFERENCE_SEED = 2_000_033  # real clips that distances are taken to
 
 
-def trained(name: str, overrides: Mapping[str, Any], seed: int, folder: str | Path) -> Path:
-    """Train `SMALL` with `overrides`, or finish it, or find it finished; returns the pipeline's folder.
+def trained(
+    name: str,
+    overrides: Mapping[str, Any],
+    seed: int,
+    folder: str | Path,
+    base: Mapping[str, Any] | None = None,
+) -> Path:
+    """Train `base` (`SMALL` by default) with `overrides`, or finish it, or find it finished; returns the pipeline.
 
     The seed decides everything: clips, weights, windows, noise. So two runs of one seed differ by `overrides` alone.
 
     Raises:
         ValueError: a setting that cannot work, or `folder` holds a run of this name and seed with other settings.
     """
-    settings = {**SMALL, **overrides, "seed": seed, "output_dir": str(Path(folder) / name / f"seed-{seed}")}
+    settings = {
+        **(SMALL if base is None else base),
+        **overrides,
+        "seed": seed,
+        "output_dir": str(Path(folder) / name / f"seed-{seed}"),
+    }
     config = TrainConfig.from_yaml(BASE, **settings)
     run_to_the_end(config)
     return config.output_path / "pipeline"

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from diffusers.utils import logging
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from rflav_lib import ROOT
 from rflav_lib.hifigan import HiFiGAN, fold_weight_norm
 from rflav_lib.image_codec import ImageVAE, load_vae
 from rflav_lib.mel import MelCodec
@@ -97,6 +99,24 @@ def load(
         mel,
         load_vocoder(folder / "vocoder"),
     )
+
+
+def open_checkpoint(place: str) -> RFLAVPipeline:
+    """A pipeline folder (relative: of the repository, or else of the working folder), or a released checkpoint.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    folder = ROOT / place if (ROOT / place).is_dir() else Path(place)
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # of loading: it would break into that of the work
+    try:
+        if (folder / "model_index.json").is_file():
+            return RFLAVPipeline.from_pretrained(folder)
+        return load(folder if folder.is_dir() else place)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def load_vocoder(folder: str | Path) -> HiFiGAN:

@@ -20,6 +20,7 @@ from diffusers.optimization import get_cosine_schedule_with_warmup
 from tqdm.auto import tqdm
 
 from rflav_lib import run_folder
+from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.checkpoints import last_good, remove_drafts
 from rflav_lib.media import Clip
 from rflav_lib.train_config import TrainConfig
@@ -252,4 +253,5 @@ def run_to_the_end(config: TrainConfig, accelerator: Accelerator | None = None) 
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())

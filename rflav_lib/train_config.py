@@ -46,6 +46,9 @@ class TrainConfig(YamlConfig):
     audio_peak: float = 0.0  # each clip's sound is scaled to it; 0 keeps the loudness
 
     # the model: see RFLAVTransformer
+    start_from: str = (
+        ""  # a pipeline folder or released checkpoint to take the first weights from; empty: random
+    )
     hidden_size: int = 192
     depth: int = 6
     num_heads: int = 6

@@ -32,6 +32,7 @@ from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.train_batches import Batch, BatchSource, RollOutBatch, Samples
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_meter import Meter
+from rflav_lib.train_start import start_from
 from rflav_lib.transformer import RFLAVTransformer
 from rflav_lib.vocoder import GriffinLim
 
@@ -71,6 +72,8 @@ class TrainRun:
             num_classes=len(self.data.class_names),
             **{key: getattr(config, key) for key in MODEL_KEYS},
         )
+        if config.start_from:
+            start_from(model, config.start_from)
         self.samples = Samples(config, self.data, model.drop_labels)
         # clips that are too short are named now, not at the first step that draws one
         self.data.draw_window(torch.Generator().manual_seed(config.seed), config.longest_sample)

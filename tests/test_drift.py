@@ -16,12 +16,12 @@ from rflav_lib.view import remedies
 
 
 def test_every_remedy_is_a_setting_that_training_knows_and_differs_from_the_paper():
-    plain = TrainConfig.from_yaml(experiments.BASE, **experiments.SMALL)
-    assert plain.preroll_probability == 0.2 and plain.schedule.transition_probability == 0
+    plain = TrainConfig.from_yaml(experiments.BASE, **experiments.FINE_TUNED)
+    assert plain.start_from == "checkpoints/toy-landscape" and plain.schedule.transition_probability == 0
     trainings = [remedy.training for remedy in drift.REMEDIES.values() if remedy.training]
     assert len(trainings) >= 4
     for training in trainings:
-        config = TrainConfig.from_yaml(experiments.BASE, **experiments.SMALL, **training)
+        config = TrainConfig.from_yaml(experiments.BASE, **experiments.FINE_TUNED, **training)
         assert {key for key, value in vars(config).items() if getattr(plain, key) != value} == set(training)
     assert drift.REMEDIES["warm"].model == "paper" and drift.REMEDIES["warm"].sampling
     costs = {name: remedy.cost for name, remedy in drift.REMEDIES.items()}
@@ -163,8 +163,8 @@ def test_bad_options_are_refused_in_one_line(arguments, message, capsys):
 def test_the_whole_of_it_small(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("rflav_lib.train_run.ROOT", tmp_path)
     monkeypatch.setattr(drift, "REFERENCE_CLIPS", 2)
-    small = {"clips": 16, "hidden_size": 24, "depth": 1, "num_heads": 2}
-    monkeypatch.setattr(experiments, "SMALL", {**experiments.SMALL, **small})
+    small = {"start_from": "", "clips": 16, "hidden_size": 24, "depth": 1, "num_heads": 2}
+    monkeypatch.setattr(experiments, "FINE_TUNED", {**experiments.FINE_TUNED, **small})
     out = tmp_path / "drift.json"
     assert drift.main(
         ["--only", "paper", "sink and context", "warm", "--seeds", "0", "--steps", "2", "--clips", "5", "--windows",

@@ -3,38 +3,18 @@
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers.utils import logging
 from torch import nn
 
-from rflav_lib import ROOT, released
+from rflav_lib import released
 from rflav_lib.conditions import given_sound, given_video
 from rflav_lib.evaluation.config import Row
 from rflav_lib.evaluation.sources import Source, Window
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
-
-
-def open_checkpoint(place: str) -> RFLAVPipeline:
-    """A pipeline folder (relative: of the repository, or else of the working folder), or a released checkpoint.
-
-    Raises:
-        ValueError: there is none, or it is damaged.
-    """
-    folder = ROOT / place if (ROOT / place).is_dir() else Path(place)
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # of loading: it would break into that of the work
-    try:
-        if (folder / "model_index.json").is_file():
-            return RFLAVPipeline.from_pretrained(folder)
-        return released.load(folder if folder.is_dir() else place)
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def checksum(pipeline: RFLAVPipeline) -> str:
@@ -74,7 +54,7 @@ class RowSampler:
         Raises:
             ValueError: no such checkpoint, steps that its window does not divide, or classes that the data have not.
         """
-        pipeline = open_checkpoint(self.row.checkpoint)
+        pipeline = released.open_checkpoint(self.row.checkpoint)
         config, row = pipeline.transformer.config, self.row
         if row.steps % config.window:
             raise ValueError(

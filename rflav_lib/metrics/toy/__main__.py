@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.metrics.toy.figures import table
 from rflav_lib.metrics.toy.report import GENERATED, Measurement
 from rflav_lib.pipeline import RFLAVPipeline
@@ -96,4 +97,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())

@@ -1,0 +1,40 @@
+"""Training that begins from a trained model's weights instead of random ones."""
+
+import torch
+
+from rflav_lib.released import open_checkpoint
+from rflav_lib.transformer import RFLAVTransformer
+
+# a model without memory frames may be given some: their places are all that it has to learn anew
+_MAY_BE_NEW = {"video_memory_position", "audio_memory_position"}
+
+
+@torch.no_grad()
+def start_from(model: RFLAVTransformer, place: str) -> None:
+    """Give a model the weights of a pipeline folder or a released checkpoint; new memory frames keep their own.
+
+    Raises:
+        ValueError: nothing there that can be opened, or another architecture: names the first weights that differ.
+    """
+    theirs = open_checkpoint(place).transformer.state_dict()
+    ours = model.state_dict()
+    new = (ours.keys() - theirs.keys()) & _MAY_BE_NEW
+    wrong = sorted(
+        name
+        for name in (ours.keys() | theirs.keys()) - new
+        if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape
+    )
+    if wrong:
+        told = ", ".join(
+            f"{name} ({_shape(theirs, name)} there, {_shape(ours, name)} here)" for name in wrong[:3]
+        )
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(
+            f"start_from: the model in {place} is not of this config: {told}{more}; set hidden_size, depth, window, "
+            "fusion, classes and memory frames to its own, or leave start_from out"
+        )
+    model.load_state_dict(theirs, strict=not new)
+
+
+def _shape(state: dict[str, torch.Tensor], name: str) -> str:
+    return "x".join(map(str, state[name].shape)) if name in state else "none"

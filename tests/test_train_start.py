@@ -1,0 +1,78 @@
+"""Training that goes on from a trained model's weights."""
+
+import pytest
+import torch
+
+from rflav_lib import released
+from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.train import run_to_the_end
+from rflav_lib.train_config import TrainConfig
+from rflav_lib.train_run import TrainRun
+from tests.tiny import tiny_pipeline
+
+SHAPE = {
+    "clips": 4, "clip_frames": 30, "batch_size": 2, "hidden_size": 24, "depth": 1, "num_heads": 2, "n_mels": 64,
+    "max_steps": 1, "warmup_steps": 0, "tracker": "none", "sample_every": 10**9, "precision": "no",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch, tmp_path):
+    monkeypatch.setattr("rflav_lib.train_run.ROOT", tmp_path)
+    monkeypatch.setattr("rflav_lib.train_config.ROOT", tmp_path)
+
+
+def config(**changes):
+    return TrainConfig(**{**SHAPE, **changes})
+
+
+@pytest.fixture
+def first(tmp_path):
+    """A trained pipeline's folder."""
+    run_to_the_end(config(output_dir="first"))
+    return tmp_path / "first" / "pipeline"
+
+
+def test_a_run_begins_with_the_weights_of_another_and_its_average_too(first, tmp_path):
+    stored = RFLAVPipeline.from_pretrained(first).transformer.state_dict()
+    run = TrainRun(config(start_from=str(first), output_dir="second", seed=5))
+    for name, tensor in run.bare_model.state_dict().items():
+        assert torch.equal(tensor, stored[name]), name
+    averaged = run.pipeline().transformer.state_dict()
+    assert all(torch.equal(averaged[name], stored[name]) for name in stored)
+
+
+def test_memory_frames_may_be_added_and_nothing_else(first):
+    run = TrainRun(config(start_from=str(first), output_dir="second", sink_frames=1, longest_past=12))
+    state, stored = run.bare_model.state_dict(), RFLAVPipeline.from_pretrained(first).transformer.state_dict()
+    assert set(state) - set(stored) == {"video_memory_position", "audio_memory_position"}
+    assert all(torch.equal(state[name], stored[name]) for name in stored)
+    with pytest.raises(
+        ValueError, match=r"start_from: .*pipeline is not of this config: .*\(24x.* there, 48x"
+    ):
+        TrainRun(config(start_from=str(first), output_dir="third", hidden_size=48))
+    with pytest.raises(ValueError, match=r"blocks\.1\..* \(none there, .* and \d+ more"):
+        TrainRun(config(start_from=str(first), output_dir="third", depth=2))
+
+
+def test_a_run_that_goes_on_takes_its_own_checkpoint_and_not_the_start(first, tmp_path):
+    run_to_the_end(config(start_from=str(first), output_dir="second"))
+    once = RFLAVPipeline.from_pretrained(tmp_path / "second" / "pipeline").transformer.state_dict()
+    run_to_the_end(config(start_from=str(first), output_dir="second"))
+    again = RFLAVPipeline.from_pretrained(tmp_path / "second" / "pipeline").transformer.state_dict()
+    assert all(torch.equal(again[name], once[name]) for name in once)
+    with pytest.raises(ValueError, match="made with another config .*start_from"):
+        run_to_the_end(config(output_dir="second"))
+
+
+def test_what_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    def offline(name):
+        raise ValueError(f"{name}: cannot be fetched")
+
+    monkeypatch.setattr(released, "load", offline)
+    with pytest.raises(ValueError, match="no-such-model: cannot be fetched"):
+        TrainRun(config(start_from="no-such-model"))
+    other = tiny_pipeline()
+    other.save_whole(tmp_path / "other")
+    with pytest.raises(ValueError, match="start_from: the model in .*other is not of this config"):
+        TrainRun(config(start_from=str(tmp_path / "other")))
