@@ -4,7 +4,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Self, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Self, get_args, get_type_hints
 
 import yaml
 
@@ -20,17 +21,22 @@ class YamlConfig:
             ValueError: names the source, the key and, for an unknown key, the nearest one there is.
         """
         hints = get_type_hints(cls)
-        types = {field.name: hints[field.name] for field in fields(cls)}
+        known = {field.name: hints[field.name] for field in fields(cls)}
+        found = {}
         for key, value in values.items():
-            if key not in types:
-                near = difflib.get_close_matches(key, types, n=1)
-                hint = f" (did you mean {near[0]!r}?)" if near else f"; there are: {', '.join(types)}"
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f" (did you mean {near[0]!r}?)" if near else f"; there are: {', '.join(known)}"
                 raise ValueError(f"{source}: unknown key {key!r}{hint}")
-            wanted = types[key]
-            fits = type(value) is wanted or (wanted is float and type(value) is int)
-            if not fits:
-                raise ValueError(f"{source}: {key} must be {wanted.__name__}, not {value!r}")
-        return cls(**{key: types[key](value) for key, value in values.items()})
+            wanted = known[key]
+            kinds = get_args(wanted) if isinstance(wanted, UnionType) else (wanted,)
+            if type(value) is int and float in kinds and int not in kinds:
+                value = float(value)
+            if type(value) not in kinds:
+                names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
+                raise ValueError(f"{source}: {key} must be {names}, not {value!r}")
+            found[key] = value
+        return cls(**found)
 
     @classmethod
     def from_yaml(cls, path: str | Path, **changes: Any) -> Self:

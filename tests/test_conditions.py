@@ -83,6 +83,15 @@ def test_the_scale_matters(pipeline, clip):
     assert not np.array_equal(weak.frames, strong.frames)
 
 
+@pytest.mark.parametrize(("name", "scale"), [("audio", 1000.0), ("video", 10_000.0)])
+def test_each_side_guides_with_a_strength_of_its_own_unless_told(pipeline, clip, name, scale):
+    given = {name: clip}
+    usual, told = (complete(pipeline, **given, **more)[0] for more in ({}, {"condition_scale": scale}))
+    other = complete(pipeline, **given, condition_scale=scale / 2)[0]
+    assert np.array_equal(usual.frames, told.frames) and np.array_equal(usual.waveform, told.waveform)
+    assert not (np.array_equal(usual.frames, other.frames) and np.array_equal(usual.waveform, other.waveform))
+
+
 SOUND = np.full(3200, 0.1, np.float32)
 
 

@@ -112,7 +112,7 @@ class RowSampler:
             "steps": row.steps,
             "task": row.task,
             "guidance": row.guidance,
-            "condition_scale": None if row.task == "joint" else row.condition_scale,
+            "condition_scale": None if row.task == "joint" else row.scale,
             "precision": self.precision if row.task == "joint" else "no",
             "seed": self.seed,
             "frames": self.frames,
@@ -143,12 +143,19 @@ class RowSampler:
 
     def _completed(self, numbers: Sequence[int]) -> list[Clip]:
         side = "audio" if self.row.task == "a2v" else "video"
-        return self.pipeline(
-            steps_per_frame=self.facts["steps_per_frame"],
-            generator=[noise_of(self.seed, number) for number in numbers],
-            condition_scale=self.row.condition_scale,
-            **{side: [self._given(number) for number in numbers]},
-        )
+        given = [self._given(number) for number in numbers]
+        try:
+            return self.pipeline(
+                steps_per_frame=self.facts["steps_per_frame"],
+                generator=[noise_of(self.seed, number) for number in numbers],
+                condition_scale=self.row.scale,
+                **{side: given},
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"rows: {self.row.name!r}: samples {numbers[0]} to {numbers[-1]}: {error}; guidance that is too strong "
+                f"runs away: try a condition_scale below {self.row.scale:g}"
+            ) from error
 
     def _given(self, number: int) -> np.ndarray:
         """The side of a real window that a sample is made for."""

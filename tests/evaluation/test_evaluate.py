@@ -16,6 +16,7 @@ import yaml
 
 from rflav_lib.data.toy import make_clip
 from rflav_lib.evaluate import EvaluateConfig, evaluate, main, run_to_the_end, tables
+from rflav_lib.evaluation.config import Row
 from rflav_lib.evaluation.features import jobs, parts
 from rflav_lib.evaluation.networks import measures
 from rflav_lib.evaluation.run import Evaluation
@@ -130,6 +131,20 @@ def test_each_task_keeps_what_is_given_and_measures_what_is_made(three_tasks):
     assert "Table 3" in tables([results])
     pictures = sorted(path.name for path in evaluation.folder.glob("*.png"))
     assert pictures == ["memorisation-a2v.png", "memorisation-joint.png"], "of V2A nothing was seen"
+
+
+def test_guidance_that_runs_away_is_told_with_its_row_and_what_to_do(settings):
+    settings = {**settings, "rows": [{**settings["rows"][0], "task": "a2v", "condition_scale": 1e30}]}
+    (sampler,) = Evaluation(EvaluateConfig.from_mapping(settings)).samplers.values()
+    with pytest.raises(ValueError, match=r"samples 2 to 3: .*NaN.*try a condition_scale below 1e\+30"):
+        sampler.make(range(2, 4))
+
+
+def test_each_task_has_a_scale_of_its_own_unless_told(settings):
+    row = settings["rows"][0]
+    scales = [Row(**{**row, "task": task}).scale for task in ("joint", "a2v", "v2a")]
+    assert scales == [None, 1000, 10_000]
+    assert Row(**{**row, "task": "v2a", "condition_scale": 0.0}).scale == 0
 
 
 def test_the_picture_is_of_the_closest_pair(config):
