@@ -49,7 +49,7 @@ bench: $(READY)  ## speed and memory, as ratios: benchmarks/README.md
 	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN) $$script; done
 
 clean:  ## remove caches; outputs/ and .venv stay
-	@rm -rf .pytest_cache .ruff_cache build *.egg-info outputs/.demo-* outputs/.execute-*
+	@rm -rf .pytest_cache .ruff_cache build *.egg-info outputs/.demo-* notebooks/.execute-* notebooks/solutions/.execute-*
 	@find . -name __pycache__ -type d -not -path "./.venv/*" -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv too

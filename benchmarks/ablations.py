@@ -28,7 +28,7 @@ from benchmarks import ablations_cost
 from rflav_lib import experiments
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
 from rflav_lib.media import Clip
 from rflav_lib.metrics.comparison import interval
 from rflav_lib.metrics.distances import frechet
@@ -239,7 +239,7 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     try:
         if options.table:
-            content = json.loads(options.table.read_text(encoding="utf-8"))
+            content = read_json(options.table)
         else:
             torch.set_num_threads(options.threads)
             content = measure_all(options, tqdm.write)

@@ -316,7 +316,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted: what is done is kept; the same command goes on", file=sys.stderr)
         return 130
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"\n{remedies.table({**summary(runs), 'real': summary({'real': {'0': real}})['real']})}")

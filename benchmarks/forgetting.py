@@ -30,7 +30,7 @@ from rflav_lib.data.toy import ToyClip, make_clip
 from rflav_lib.data.toy_scenes.pillar import HIDDEN_FRAMES
 from rflav_lib.data.toy_scenes.scene import NUM_HUES
 from rflav_lib.data.toy_tracking.hiding import CHANCE, absences, tone_hue
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
 from rflav_lib.flow import interpolate
 from rflav_lib.image_codec import encode_frames
 from rflav_lib.metrics.toy import share_with_interval
@@ -248,7 +248,7 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     try:
         if options.table:
-            content = json.loads(options.table.read_text(encoding="utf-8"))
+            content = read_json(options.table)
         else:
             torch.set_num_threads(options.threads)
             content = measure_all(options, tqdm.write)

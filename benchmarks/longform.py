@@ -270,7 +270,7 @@ def main(arguments: list[str]) -> int:
         pipe.set_progress_bar_config(disable=True)
         options.world = options.world or (WORLDS[0] if pipe.transformer.config.num_classes else WORLDS[1])
         report = long_measures.plain(measure(pipe, options))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

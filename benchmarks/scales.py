@@ -17,6 +17,7 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from rflav_lib import ROOT
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_tracking.classing import picture_features, sound_features
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
+from rflav_lib.locks import only_writer
 from rflav_lib.media import Clip
 from rflav_lib.metrics.toy import (
     WORLD,
@@ -222,8 +224,11 @@ def begun(options: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Fi
     """The sets that a run with the same settings has left in the file."""
     if options.out is None or not options.out.is_file():
         return {}
-    report = json.loads(options.out.read_text(encoding="utf-8"))
-    return report["sets"] if report.get("settings") == settings else {}
+    report = read_json(options.out)
+    sets = report.get("sets") if isinstance(report, dict) else None
+    if not isinstance(sets, dict) or report.get("settings") != settings:
+        raise ValueError(f"{options.out}: no sweep of these settings; give another --out, or delete it")
+    return sets
 
 
 def measured_or_diverged(measure: Callable[[], Figures]) -> Figures:
@@ -246,9 +251,20 @@ def line(name: str, found: Figures) -> str:
     return f"{name:12} " + "  ".join(cells)
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     """Measure set after set, print each, and write after each if asked to."""
     options = parse(arguments)
+    try:
+        with only_writer(options.out) if options.out else nullcontext():
+            measure_all(options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def measure_all(options: argparse.Namespace) -> None:
+    """The sets that the file does not hold."""
     pipe = RFLAVPipeline.from_pretrained(options.checkpoint)
     pipe.set_progress_bar_config(disable=True)
     names = ("sweep", "clips", "frames", "steps_per_frame", "seed")
@@ -273,4 +289,4 @@ def main(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     keep_freed_memory()
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

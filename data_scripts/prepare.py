@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import shutil
 from argparse import ArgumentParser, Namespace
@@ -17,7 +18,7 @@ from huggingface_hub.utils import WeakFileLock
 from data_scripts.command import add_workers
 from data_scripts.parallel import each
 from data_scripts.published import FetchError
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
 from rflav_lib.image_codec import letterbox, to_uint8
 from rflav_lib.media import Clip
 
@@ -71,7 +72,7 @@ def add_recipe(parser: ArgumentParser) -> None:
 
 
 def prepare(pieces: Sequence[Piece], recipe: Recipe, root: Path, workers: int | None = None) -> int:
-    """Make the clips that are not there yet, or are older than their source.
+    """Make the clips that are not there yet, or whose source has changed since.
 
     A second process with the same root waits for the first. Ctrl-C and kill -9 cost no more than the clips in work.
 
@@ -112,7 +113,7 @@ def tell_missing(missing: Sequence[str], what: str, root: Path) -> None:
 
 
 def make(recipe: Recipe, piece: Piece) -> Path:
-    """Make one clip.
+    """Make one clip; it gets the time of its source, by which a source that has changed since is known.
 
     Raises:
         MediaError: a source that cannot be read. ValueError: a window that is not in it. OSError: a full disk.
@@ -120,13 +121,16 @@ def make(recipe: Recipe, piece: Piece) -> Path:
     existing = next(folder for folder in piece.target.absolute().parents if folder.is_dir())
     if (free := shutil.disk_usage(existing).free) < RESERVE:
         raise OSError(errno.ENOSPC, f"only {free / 1e6:.0f} MB are free: make room", str(existing))
+    changed = piece.source.stat().st_mtime_ns
     frames = None if piece.seconds is None else round(piece.seconds * recipe.frame_rate)
     rates = recipe.frame_rate, recipe.sample_rate
     clips = [
         Clip(_fitted(clip.frames, recipe), clip.waveform, *rates)
         for clip in Clip.pieces(piece.source, FRAMES_AT_ONCE, *rates, piece.start, frames)
     ]
-    return Clip.concatenate(clips).save(piece.target, crf=recipe.crf)
+    made = Clip.concatenate(clips).save(piece.target, crf=recipe.crf)
+    os.utime(made, ns=(changed, changed))
+    return made
 
 
 def _fitted(frames: np.ndarray, recipe: Recipe) -> np.ndarray:
@@ -142,18 +146,17 @@ def _fitted(frames: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 
 def _is_done(piece: Piece) -> bool:
+    # equal, not newer: a clock that was set back, or a source from a camera whose clock runs ahead, changes nothing.
+    # Whole seconds, as some file systems keep them
     target = piece.target
-    return target.is_file() and target.stat().st_mtime >= piece.source.stat().st_mtime
+    return target.is_file() and int(target.stat().st_mtime) == int(piece.source.stat().st_mtime)
 
 
 def _same_recipe(path: Path, recipe: Recipe) -> None:
     if path.is_file():
-        try:
-            made = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise FetchError(
-                f"{path}: not readable as JSON ({error}); delete it with train/ and test/"
-            ) from error
+        made = read_json(path, advice="delete it with train/ and test/")
+        if not isinstance(made, dict):
+            raise FetchError(f"{path}: holds no settings by name; delete it with train/ and test/")
         if made != asdict(recipe):
             changed = [
                 f"{key} {made.get(key)}" for key, value in asdict(recipe).items() if made.get(key) != value

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from huggingface_hub.utils import WeakFileLock
 
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
+from rflav_lib.typed import typed
 
 BLOCK = 1 << 20  # bytes read at once
 
@@ -51,7 +52,7 @@ class LockFile:
         if not self.path.exists():
             return {}
         try:
-            return {name: Locked(**entry) for name, entry in json.loads(self.path.read_text("utf-8")).items()}
+            return {name: typed(Locked, entry) for name, entry in read_json(self.path).items()}
         except (ValueError, TypeError, AttributeError) as error:
             raise FetchError(
                 f"{self.path}: not a lock file ({error}); delete it to record checksums anew"

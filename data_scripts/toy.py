@@ -21,7 +21,7 @@ from data_scripts.command import Options, SubCommand, add_workers, run
 from data_scripts.parallel import each
 from data_scripts.published import FetchError
 from rflav_lib.data.toy import CLASSES, make_clip
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
 
 EVENTS = "events.json"
 CRF = 8  # H.264 quality at which the trackers see what they see in memory; at 16 one drop in a hundred blurs
@@ -75,7 +75,8 @@ def prepare(world: World, train: int, test: int, workers: int | None = None) -> 
         "test": test,
     }
     path = world.root / EVENTS
-    made = json.loads(path.read_text("utf-8"))["settings"] if path.is_file() else settings
+    stored = read_json(path, "delete it with train/ and test/") if path.is_file() else {"settings": settings}
+    made = stored.get("settings") if isinstance(stored, dict) else None
     if made != settings:
         raise FetchError(f"{world.root}: holds clips of {made}; delete it, or give another --root")
     _write_events(path, settings, {})  # an interrupted run must not go on with other settings

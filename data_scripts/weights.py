@@ -8,7 +8,7 @@ Pickles are read with weights_only=True alone: one that would run code is refuse
 """
 
 import json
-import pickle
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,16 +19,15 @@ from typing import Any
 import torch
 from huggingface_hub import hf_hub_url
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from data_scripts.command import Options, SubCommand, run
 from data_scripts.fetch_many import fetch_all
 from data_scripts.fetching import fetch
 from data_scripts.published import FetchError, Remote
-from rflav_lib.files import whole
 from rflav_lib.metrics.weights import AUDIOCLIP, I3D
 from rflav_lib.released import FILES, IMAGE_VAE
+from rflav_lib.tensor_files import write_tensors
 
 PICKLES = {".pt", ".pth", ".bin", ".ckpt"}
 AUDIOCLIP_URL = "https://github.com/AndreyGuzhov/AudioCLIP/releases/download/v0.1/AudioCLIP-Full-Training.pt"
@@ -93,8 +92,12 @@ def read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+    except (
+        Exception
+    ) as error:  # a damaged pickle can raise anything: IndexError, AttributeError, UnicodeDecodeError...
+        if isinstance(error, OSError):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FetchError(
             f"{path}: damaged, or holds more than weights: refused, nothing in it was run ({reason})"
         ) from error
@@ -191,13 +194,15 @@ def _prepare(options: Options) -> int:
         raise FetchError(f"{options.root}: no pickled weights here; run fetch first")
     for path in pickles:
         target = path.with_suffix(".safetensors")
-        if target.is_file() and target.stat().st_mtime >= path.stat().st_mtime:
+        changed = path.stat().st_mtime_ns
+        # equal, not newer: clocks that were set back change nothing; whole seconds, as some file systems keep them
+        if target.is_file() and target.stat().st_mtime_ns // 10**9 == changed // 10**9:
             print(f"{target}: is there already")
             continue
         tensors, others = read_pickle(path)
         separate = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-        with whole(target) as draft:
-            save_file(separate, draft, metadata={"format": "pt", "others": json.dumps(others)})
+        write_tensors(target, separate, {"format": "pt", "others": json.dumps(others)})
+        os.utime(target, ns=(changed, changed))
         print(
             f"{target}: {len(tensors)} tensors" + (f", and {', '.join(others)} as metadata" if others else "")
         )

@@ -27,7 +27,8 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
+from rflav_lib.tensor_files import safetensors_errors
 from rflav_lib.train_config import TrainConfig
 
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -76,14 +77,14 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     """
     path = folder / f"step-{snapshot.facts['step']:06d}"
     try:
-        with whole(path) as draft:
+        with whole(path) as draft, safetensors_errors(path):
             draft.mkdir(parents=True)
             for name in ("model", "ema", "optimizer"):
                 tensors = {key: tensor.contiguous() for key, tensor in getattr(snapshot, name).items()}
                 save_file(tensors, draft / f"{name}.safetensors")
             (draft / "run.json").write_text(json.dumps(snapshot.facts, indent=1), encoding="utf-8")
             _flush(draft)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise OSError(f"{path} could not be written ({error}); {last_good(folder)}") from error
     return path
 
@@ -154,27 +155,42 @@ def restore(
             keys that differ).
     """
     try:
-        facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        step, ema_step, stored_config = int(facts["step"]), facts["ema_step"], facts["config"]
+        facts = _facts(path)
         tensors = {name: load_file(path / f"{name}.safetensors") for name in ("model", "ema", "optimizer")}
-    except (OSError, KeyError, TypeError, SafetensorError, ValueError) as error:
+        moments = _moments(tensors["optimizer"], model)
+    except (OSError, KeyError, TypeError, AttributeError, SafetensorError, ValueError) as error:
         raise ValueError(
             f"{path}: damaged checkpoint ({error}); delete this folder to go on from the one before"
         ) from error
-    said = config.differences(stored_config, processes, facts.get("processes", 1), str(path))
+    said = config.differences(facts["config"], processes, facts["processes"], str(path))
     _check_shapes(path, model, tensors["model"], tensors["ema"])
     set_model_state_dict(model, tensors["model"], options=FULL)
     for average, (name, _) in zip(ema.shadow_params, model.named_parameters(), strict=True):
         average.copy_(_like(tensors["ema"][name], average))
-    ema.optimization_step = ema_step
-    state = _optimizer_state(tensors["optimizer"], optimizer, model)
-    set_optimizer_state_dict(model, optimizer, state, options=FULL)
-    return step, said
+    ema.optimization_step = facts["ema_step"]
+    set_optimizer_state_dict(model, optimizer, _optimizer_state(moments, optimizer, model), options=FULL)
+    return facts["step"], said
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """run.json of a checkpoint. Raises ValueError, KeyError or TypeError for another file."""
+    facts = {"processes": 1, **read_json(path / "run.json")}
+    for key in ("step", "ema_step", "processes"):
+        if type(facts[key]) is not int or facts[key] < 0:
+            raise ValueError(f"run.json: {key} is {facts[key]!r}")
+    if facts["step"] != step_of(path):
+        raise ValueError(f"run.json is of step {facts['step']}")
+    TrainConfig.from_mapping(
+        {key: value for key, value in facts["config"].items() if key in vars(TrainConfig())}
+    )
+    return facts
 
 
 def _check_shapes(path: Path, model: nn.Module, *stored: Mapping[str, Tensor]) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
     for tensors in stored:
+        if other := sorted(name for name, tensor in tensors.items() if not tensor.is_floating_point()):
+            raise ValueError(f"{path}: damaged: {other[0]} holds {tensors[other[0]].dtype}")
         found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
         if wrong:
@@ -192,14 +208,29 @@ def _like(full: Tensor, other: Tensor) -> Tensor:
     return full.to(other.device)
 
 
-def _optimizer_state(
-    tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, model: nn.Module
-) -> dict[str, Any]:
-    """Moments from the file; settings such as weight decay as the config has them."""
-    state: dict[str, dict[str, Tensor]] = {}
+Moments = dict[str, dict[str, Tensor]]
+"""What AdamW keeps of each parameter, by name: `exp_avg` and `exp_avg_sq` of its shape, and the number `step`."""
+
+
+def _moments(tensors: Mapping[str, Tensor], model: nn.Module) -> Moments:
+    """By parameter, from the file. Raises ValueError for moments that are not those of the model's parameters."""
+    state: Moments = {}
     for name, tensor in tensors.items():
         parameter, _, key = name.rpartition("/")
         state.setdefault(parameter, {})[key] = tensor
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
+    for parameter, entry in state.items():
+        wanted = {"step": (), "exp_avg": shapes.get(parameter), "exp_avg_sq": shapes.get(parameter)}
+        found = {key: tuple(tensor.shape) for key, tensor in entry.items()}
+        if found != wanted or not all(tensor.is_floating_point() for tensor in entry.values()):
+            raise ValueError(f"optimizer.safetensors: {parameter!r} holds {found}, not {wanted}")
+    if missing := sorted(shapes.keys() - state.keys()):
+        raise ValueError(f"optimizer.safetensors: nothing of {missing[0]} and {len(missing) - 1} others")
+    return state
+
+
+def _optimizer_state(state: Moments, optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Any]:
+    """Moments from the file; settings such as weight decay as the config has them."""
     (group,) = optimizer.param_groups
     settings = {key: value for key, value in group.items() if key != "params"}
     return {

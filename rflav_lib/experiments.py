@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
 from rflav_lib.data.toy import CLASSES, make_clip
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
 from rflav_lib.media import Clip
 from rflav_lib.metrics.longform import WindowFeatures, window_features, window_starts
 from rflav_lib.metrics.toy import read_clip, summarise
@@ -175,10 +175,9 @@ def kept(
     """
     file = Path(file)
     if file.is_file():
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{file}: not readable as JSON ({error}); delete it to measure anew") from error
+        found = read_json(file, advice="delete it to measure anew")
+        if not isinstance(found, dict):
+            raise ValueError(f"{file}: holds no figures by name; delete it to measure anew")
         for key, value in (budget or {}).items():
             if found.get(key) != value:
                 raise ValueError(

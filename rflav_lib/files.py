@@ -1,12 +1,18 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and JSON that is readable or refused by name."""
 
+import ctypes
+import json
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
+
+_AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2  # of Linux' renameat2 and of macOS' renamex_np
 
 
 @contextmanager
@@ -15,24 +21,108 @@ def whole(path: str | Path) -> Iterator[Path]:
 
     If the block raises, what was written is removed and a `path` that was there before stays as it was.
     Files get the permissions that the umask asks for, whoever wrote them.
+
+    Raises:
+        OSError: it cannot be written, with the reason (a full disk, a folder for reading only) and the path.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # the suffix stays the last thing in the name: writers look at it to choose a format
     draft = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         _follow_umask(draft)
-        old = path.with_name(f"{draft.name}.old") if path.is_dir() else None
-        if old:  # a folder cannot be renamed over another one
-            os.replace(path, old)
-        os.replace(draft, path)
-        if old:
-            shutil.rmtree(old)
+        _take_the_place(draft, path)
+    except OSError as error:
+        plain = type(error).__module__ == "builtins" and error.errno is not None
+        if not plain or error.filename not in (None, str(draft)):
+            raise  # it says itself what is wrong, or is about another file
+        # a write to a full disk names no file, and the name of a draft says nothing to anybody
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        if draft.is_dir():
-            shutil.rmtree(draft)
-        draft.unlink(missing_ok=True)
+        _remove(draft)
+
+
+def append_whole(path: str | Path, text: str) -> None:
+    """Add text to the end of a file, made if need be: all of it, and on the disk, or nothing.
+
+    Raises:
+        OSError: it cannot be written; names the file.
+    """
+    data, file = text.encode(), None
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        size = os.fstat(file).st_size
+        try:
+            rest = memoryview(data)
+            while rest:  # a disk that is nearly full takes a part first, without an error
+                rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+        except OSError:
+            os.ftruncate(file, size)
+            raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def read_json(path: str | Path, advice: str = "") -> Any:
+    """What a JSON file holds.
+
+    Args:
+        path: of the file.
+        advice: what to do about one that is not readable, put behind the reason.
+
+    Raises:
+        FileNotFoundError, PermissionError: as they are. ValueError: not readable as JSON; names the file.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # also bytes that are no text, and numbers of 5000 digits
+        raise ValueError(
+            f"{path}: not readable as JSON: {error}" + (f"; {advice}" if advice else "")
+        ) from error
+
+
+def _take_the_place(draft: Path, path: Path) -> None:
+    """Rename a draft to `path`. A folder that is there changes places with it in one step, where the system can:
+    a process that is killed leaves the one or the other.
+    """
+    if not path.is_dir():
+        os.replace(draft, path)
+    elif not _exchange(draft, path):
+        old = path.with_name(f"{draft.name}.old")
+        os.replace(path, old)
+        try:
+            os.replace(draft, path)
+        except BaseException:
+            os.replace(old, path)
+            raise
+        shutil.rmtree(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change names in one step; False, and nothing has happened, where that cannot be done."""
+    names = os.fsencode(one), os.fsencode(other)
+    try:
+        if sys.platform == "linux":
+            return (
+                ctypes.CDLL(None).renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+            )
+        if sys.platform == "darwin":
+            return ctypes.CDLL(None).renamex_np(*names, _RENAME_SWAP) == 0
+    except AttributeError:  # an old C library
+        pass
+    return False
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def _follow_umask(draft: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rflav_lib import ROOT
+from rflav_lib.model_folder import check_finite, opening
 
 ImageVAE = AutoencoderKL | AutoencoderTiny
 
@@ -27,17 +28,26 @@ def load_vae(place: str | Path) -> ImageVAE:
     A relative folder is one of the repository's, or else of the working folder.
 
     Raises:
-        ValueError: there is none, or it is of another kind.
+        ValueError: there is none, it is of another kind, or its weights are damaged or do not fit its config.
     """
     place = ROOT / place if (ROOT / place).is_dir() else place
     kinds = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
     try:
-        kind = AutoencoderKL.load_config(str(place)).get("_class_name", "AutoencoderKL")
+        with opening(place):
+            kind = AutoencoderKL.load_config(str(place)).get("_class_name", "AutoencoderKL")
     except OSError as error:
         raise ValueError(f"{place}: no image VAE here: {str(error).splitlines()[0]}") from error
     if kind not in kinds:
         raise ValueError(f"{place}: a {kind}, not one of {', '.join(kinds)}")
-    return kinds[kind].from_pretrained(str(place), use_safetensors=True).eval()
+    with opening(place):
+        # what is missing is told after diffusers has renamed the weights of old files
+        vae, told = kinds[kind].from_pretrained(str(place), use_safetensors=True, output_loading_info=True)
+        if wrong := sorted(told["missing_keys"]) + sorted(told["unexpected_keys"]):
+            raise ValueError(
+                f"{len(wrong)} weights do not fit the config beside them: {', '.join(wrong[:3])}"
+            )
+        check_finite(place, vae)
+    return vae.eval()
 
 
 def letterbox(frames: np.ndarray | Tensor, size: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 import copy
 import difflib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,14 @@ from torch import Tensor, nn
 from rflav_lib.clip_stream import ClipStream
 from rflav_lib.conditions import Sound, Video, given_sounds, given_videos
 from rflav_lib.engine import FastSampler
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
 from rflav_lib.image_codec import decode_latents, encode_frames, reduction
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
+from rflav_lib.model_folder import check_weights, opening
 from rflav_lib.sampler import Generators, Guidance, RollingSampler, draw_noise
 from rflav_lib.schedule import RollingSchedule
+from rflav_lib.tensor_files import safetensors_errors
 from rflav_lib.transformer import RFLAVTransformer
 from rflav_lib.vocoder import GriffinLim
 
@@ -73,16 +74,21 @@ class RFLAVPipeline(DiffusionPipeline):
             _check_folder(local)
         elif local.is_absolute() or len(local.parts) > 2 or str(folder).startswith("."):
             raise ValueError(f"{folder}: no such folder")
-        pipeline = super().from_pretrained(str(folder), use_safetensors=True, **kwargs)
+        with opening(folder):
+            pipeline = super().from_pretrained(str(folder), use_safetensors=True, **kwargs)
         if local.is_dir():
             for name, module in pipeline.components.items():
                 if isinstance(module, nn.Module):
-                    _check_weights(local / name, module)
+                    check_weights(local / name, module)
         return pipeline
 
     def save_whole(self, folder: str | Path) -> None:
-        """`save_pretrained` into a folder that appears whole or not at all, replacing one that was there."""
-        with whole(folder) as draft:
+        """`save_pretrained` into a folder that appears whole or not at all, replacing one that was there.
+
+        Raises:
+            OSError: it cannot be written; names the folder.
+        """
+        with whole(folder) as draft, safetensors_errors(folder):
             self.save_pretrained(draft, safe_serialization=True)
 
     @torch.no_grad()
@@ -314,14 +320,19 @@ def _check_folder(folder: Path) -> None:
     index = folder / "model_index.json"
     if not index.is_file():
         raise ValueError(f"{folder}: not a pipeline folder, model_index.json is missing")
-    try:
-        kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise ValueError(f"{index}: not readable as JSON: {error}") from error
+    facts = read_json(index)
+    facts = facts if isinstance(facts, dict) else {}
+    kind = facts.get("_class_name")
     if kind != RFLAVPipeline.__name__:
         raise ValueError(
             f"{folder}: a checkpoint of another model ({kind}); this library opens {RFLAVPipeline.__name__}"
         )
+    # diffusers looks a part's class up in any module that is loaded; ours come from two places
+    parts = {name: part for name, part in facts.items() if name[0:1] != "_" and name != "class_names"}
+    for name, part in parts.items():
+        library = str(part[0]) if isinstance(part, list) and len(part) == 2 else ""
+        if library.partition(".")[0] not in ("diffusers", "rflav_lib"):
+            raise ValueError(f"{index}: {name} is {part!r}, no part of diffusers or rflav_lib: refused")
     for path in sorted(folder.glob("*/*.safetensors")):
         try:
             with safe_open(path, framework="pt"):
@@ -330,20 +341,3 @@ def _check_folder(folder: Path) -> None:
             raise ValueError(
                 f"{path}: truncated or not a safetensors file ({error}); fetch it again"
             ) from error
-
-
-def _check_weights(folder: Path, module: nn.Module) -> None:
-    """Every name, shape and value has to be right: diffusers fills a missing weight at random, and only warns."""
-    path = folder / "diffusion_pytorch_model.safetensors"
-    with safe_open(path, framework="pt") as stored:
-        shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
-    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    wrong = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(f"{path}: weights do not fit the config beside them: {', '.join(wrong[:3])}{more}")
-    for name, tensor in module.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise ValueError(
-                f"{path}: {name} holds NaN or infinite values; the file is damaged or training diverged"
-            )

@@ -7,8 +7,6 @@ A released folder holds `config.json`, `model.safetensors`, `vocoder/config.json
 image VAE is Stable Diffusion's and comes from a repository of its own.
 """
 
-import json
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,9 +20,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rflav_lib import ROOT
+from rflav_lib.files import read_json
 from rflav_lib.hifigan import HiFiGAN, fold_weight_norm
 from rflav_lib.image_codec import ImageVAE, load_vae
 from rflav_lib.mel import MelCodec
+from rflav_lib.model_folder import opening
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.transformer import RFLAVTransformer
 
@@ -142,8 +142,8 @@ def load_vocoder(folder: str | Path) -> HiFiGAN:
         folded = fold_weight_norm(weights)
     except KeyError as error:
         raise ValueError(f"{folder}: {error} is missing in config.json or vocoder.pt") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a damaged pickle can raise anything; so can a network of absurd settings
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: damaged, or holds more than weights: {reason}") from error
     return _filled(model, folded, path)
 
@@ -193,7 +193,8 @@ def _load_transformer(folder: Path) -> RFLAVTransformer:
         converted = convert_transformer(weights)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    with torch.device("meta"):  # the weights that were read become the model's: nothing is held twice
+    # the weights that were read become the model's: nothing is held twice
+    with opening(folder / "config.json"), torch.device("meta"):
         model = RFLAVTransformer(**ours)
     return _filled(model, converted, path)
 
@@ -218,9 +219,9 @@ def _filled(model: Model, weights: Mapping[str, Tensor], path: Path) -> Model:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not readable as JSON: {error}") from error
+        content = read_json(path)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: must hold settings by name")
     return content

@@ -23,7 +23,7 @@ from typing import Any
 import filelock
 import yaml
 
-from rflav_lib.files import whole
+from rflav_lib.files import append_whole, read_json, whole
 from rflav_lib.provenance import provenance
 from rflav_lib.train_config import TrainConfig
 
@@ -63,10 +63,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _who(holder: Path) -> str:
     try:
-        facts = json.loads(holder.read_text(encoding="utf-8"))
+        facts = read_json(holder)
         itself = " (this very process: close the generator of the other run)" * (facts["pid"] == os.getpid())
         return f"process {facts['pid']} on {facts['host']} since {facts['since']}{itself}"
-    except (OSError, ValueError, KeyError):  # it has just begun, or is just ending
+    except (OSError, ValueError, KeyError, TypeError):  # it has just begun, or is just ending
         return "another process"
 
 
@@ -81,10 +81,14 @@ def _write(path: Path, text: str) -> None:
 def record_start(
     folder: Path, config: TrainConfig, step: int, processes: int, device: str, said: list[str]
 ) -> None:
-    """Write config.yaml and add an entry to run.json."""
-    _write(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
+    """Write config.yaml and add an entry to run.json.
+
+    Raises:
+        ValueError: a run.json that is damaged, or a folder that cannot be written.
+    """
     path = folder / "run.json"
-    starts = json.loads(path.read_text(encoding="utf-8"))["starts"] if path.is_file() else []
+    starts = _starts(path)
+    _write(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
     starts.append(
         {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -101,19 +105,50 @@ def record_start(
     _write(path, json.dumps({"starts": starts}, indent=1) + "\n")
 
 
+def _starts(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    advice = "move it away: it is the history of this run, and the run goes on without it"
+    stored = read_json(path, advice)
+    starts = stored.get("starts") if isinstance(stored, dict) else None
+    if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+        raise ValueError(f"{path}: not the history of a run; {advice}")
+    return starts
+
+
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, oldest first; a last line that a kill cut short is left out."""
+    """The lines of metrics.jsonl, oldest first; a last line that a kill cut short is left out.
+
+    Raises:
+        ValueError: another line that is none of ours; names it.
+    """
     path = Path(folder) / "metrics.jsonl"
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # what follows the last newline is no whole line
+    lines = path.read_bytes().split(b"\n")
+    return [
+        _metrics(path, number, line) for number, line in enumerate(lines[:-1], 1)
+    ]  # behind the last newline: none
+
+
+def _metrics(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+        if isinstance(values, dict) and isinstance(values["step"], int):
+            return values
+        reason = "no step"
+    except (ValueError, KeyError, RecursionError) as error:
+        reason = str(error)
+    raise ValueError(f"{path}: line {number} is damaged ({reason}); take it out, the run needs none of them")
 
 
 def append_metrics(folder: Path, values: dict[str, Any]) -> None:
-    """Add a line to metrics.jsonl."""
-    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(values) + "\n")
+    """Add a line to metrics.jsonl, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written, as where the disk is full; names the file.
+    """
+    append_whole(folder / "metrics.jsonl", json.dumps(values) + "\n")
 
 
 def forget_after(folder: Path, step: int) -> None:

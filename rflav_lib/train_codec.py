@@ -21,6 +21,7 @@ forgives imperfect latents), and latents of zero mean and unit spread in every c
 import argparse
 import copy
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ from tqdm.auto import tqdm, trange
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.files import whole
 from rflav_lib.image_codec import decode_latents, encode_frames
+from rflav_lib.locks import only_writer
+from rflav_lib.tensor_files import safetensors_errors
 
 WORLDS = ("toy-landscape", "toy-dance")  # of checkpoints/toy-vae; toy-pillar has a codec of its own
 CLIP_FRAMES = 40
@@ -165,12 +168,23 @@ def standardised(vae: AutoencoderKL, images: Tensor) -> AutoencoderKL:
 def save_codec(vae: AutoencoderKL, pool: FramePool, folder: Path) -> None:
     """Write a standardised bf16 copy to `folder`, whole or not at all."""
     stored = standardised(vae, pool.draw(1024)[0]).to(torch.bfloat16)
-    with whole(folder) as draft:
+    with whole(folder) as draft, safetensors_errors(folder):
         stored.save_pretrained(draft)
 
 
 def train_codec(config: CodecTraining, folder: Path, start: Path | None = None) -> None:
-    """Train a new codec, or `start`, and keep the newest state in `folder`. Ctrl-C stops early, and saves."""
+    """Train a new codec, or `start`, and keep the newest state in `folder`. Ctrl-C stops early, and saves.
+
+    Killed, it leaves the last state that was kept, a usable codec; the same call begins anew.
+
+    Raises:
+        ValueError: another process trains into this folder. OSError: it cannot be written, which is tried first.
+    """
+    with only_writer(folder):
+        _train(config, folder, start)
+
+
+def _train(config: CodecTraining, folder: Path, start: Path | None) -> None:
     torch.manual_seed(config.seed)
     vae = AutoencoderKL.from_pretrained(start, torch_dtype=torch.float32).train() if start else new_codec()
     pool = FramePool(config.pool, config.seed, config.worlds)
@@ -236,7 +250,7 @@ def evaluate(
     return result
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     """Command line; see the module's docstring."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
@@ -258,14 +272,19 @@ def main(arguments: list[str] | None = None) -> None:
     if options["seed"] == UNSEEN_SEED:
         parser.error(f"--seed {UNSEEN_SEED} is kept for measuring; choose another")
     if out:
-        train_codec(CodecTraining(**{**options, "worlds": tuple(options["worlds"])}), out, start)
+        try:
+            train_codec(CodecTraining(**{**options, "worlds": tuple(options["worlds"])}), out, start)
+        except (OSError, ValueError, FloatingPointError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         folder = out
     vae = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).eval()
     for noise in (0.0, 0.1):
         print(f"PSNR on unseen frames, dB{f', with noise of {noise} on the latents' if noise else ''}")
         for name, value in evaluate(vae, noise=noise, worlds=options["worlds"]).items():
             print(f"  {name:26s} {value:6.2f}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

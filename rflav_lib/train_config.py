@@ -112,7 +112,11 @@ class TrainConfig(YamlConfig):
                 f"at least the window, {self.window}"
                 + f", and longest_past, {self.longest_past}" * (self.longest_sample > self.window),
             ),
-            ("hidden_size", self.hidden_size % self.num_heads == 0, f"a multiple of {self.num_heads} heads"),
+            (
+                "hidden_size",
+                self.num_heads < 1 or self.hidden_size % self.num_heads == 0,
+                f"a multiple of {self.num_heads} heads",
+            ),
             ("class_dropout", 0 <= self.class_dropout < 1, "in [0, 1)"),
             ("preroll_probability", 0 <= self.preroll_probability <= 1, "in [0, 1]"),
             (
@@ -135,7 +139,7 @@ class TrainConfig(YamlConfig):
             ("diverged_above", self.diverged_above > 1, "above 1"),
         ]
         at_least_one = (
-            "clips", "n_mels", "depth", "num_heads", "patch_size", "window", "batch_size",
+            "clips", "n_mels", "hidden_size", "depth", "num_heads", "patch_size", "window", "batch_size",
             "accumulation_steps",
             "max_steps", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "longest_past",
             "rollout_steps",

@@ -1,13 +1,51 @@
 """Configurations from YAML, from a notebook's parameters or from the command line, checked the same way."""
 
 import difflib
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from reprlib import repr as short
 from types import NoneType, UnionType
 from typing import Any, Self, get_args, get_type_hints
 
 import yaml
+
+PLAIN = str | int | float | list | dict | tuple | set | bytes | complex | None
+"""What counts as a parameter of a notebook: also values that no setting can have, so that they are refused by name."""
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML of plain values: no tags that build objects, and no `*alias`, by which a small file can name a value
+    billions of times.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As in PyYAML, but for aliases."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(
+                None,
+                None,
+                f"*{event.anchor}: aliases are not taken here; write the value out",
+                event.start_mark,
+            )
+        return super().compose_node(parent, index)
+
+
+def read_yaml(text: str, source: str) -> Any:
+    """Plain values from YAML.
+
+    Raises:
+        ValueError: not readable; names the source.
+    """
+    try:
+        return yaml.load(text, PlainLoader)
+    except (
+        Exception
+    ) as error:  # PyYAML's own, and KeyError, IndexError, ... for a tag whose value does not fit it
+        reason = str(error) if isinstance(error, yaml.YAMLError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{source}: not readable as YAML: {reason}") from error
 
 
 class YamlConfig:
@@ -25,16 +63,18 @@ class YamlConfig:
         found = {}
         for key, value in values.items():
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
+                near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f" (did you mean {near[0]!r}?)" if near else f"; there are: {', '.join(known)}"
-                raise ValueError(f"{source}: unknown key {key!r}{hint}")
+                raise ValueError(f"{source}: unknown key {short(key)}{hint}")
             wanted = known[key]
             kinds = get_args(wanted) if isinstance(wanted, UnionType) else (wanted,)
             if type(value) is int and float in kinds and int not in kinds:
+                if abs(value) > sys.float_info.max:
+                    raise ValueError(f"{source}: {key}: {short(value)} is beyond what a float can hold")
                 value = float(value)
             if type(value) not in kinds:
                 names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
-                raise ValueError(f"{source}: {key} must be {names}, not {value!r}")
+                raise ValueError(f"{source}: {key} must be {names}, not {short(value)}")
             found[key] = value
         return cls(**found)
 
@@ -45,16 +85,25 @@ class YamlConfig:
         Raises:
             ValueError: the file is missing or is no mapping of keys to values, or as `from_mapping`.
         """
+        return cls._changed(path, changes)
+
+    @classmethod
+    def _changed(cls, path: str | Path, changes: Mapping[str, Any]) -> Self:
         path = Path(path)
         if not path.is_file():
             raise ValueError(f"{path}: no such config file")
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: not readable as YAML: {error}") from error
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: not readable as YAML: no UTF-8 ({error})") from error
+        values = read_yaml(text, str(path))
+        values = {} if values is None else values
         if not isinstance(values, dict):
             raise ValueError(f"{path}: must be a list of 'key: value' lines, not a {type(values).__name__}")
-        return cls.from_mapping({**values, **changes}, source=str(path))
+        try:
+            return cls.from_mapping({**values, **changes}, source=str(path))
+        except ValueError as error:
+            raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from error
 
     @classmethod
     def from_command_line(cls, path: str | Path, changes: Iterable[str]) -> Self:
@@ -68,22 +117,21 @@ class YamlConfig:
             key, equals, value = change.partition("=")
             if not equals:
                 raise ValueError(f"{change!r}: settings are written key=value")
-            try:
-                values[key] = yaml.safe_load(value)
-            except yaml.YAMLError as error:
-                raise ValueError(f"{change!r}: the value is not readable as YAML") from error
-        return cls.from_yaml(path, **values)
+            values[key] = read_yaml(value, repr(change))
+        return cls._changed(path, values)
 
     @classmethod
     def from_notebook(cls, namespace: Mapping[str, Any], known: set[str]) -> Self:
         """Collect the parameters of a notebook: every plain value defined since `known` was taken.
 
         `known` is ``set(globals())`` from before the parameters cell, so a misspelt parameter that
-        papermill adds is seen and refused.
+        papermill adds is seen and refused. Names of settings are always taken: where the cells are run a second
+        time in one kernel, `known` holds them too, and without them the defaults would be run in silence.
         """
+        settings = {field.name for field in fields(cls)}
         values = {
             key: value
             for key, value in namespace.items()
-            if key not in known and not key.startswith("_") and isinstance(value, str | int | float | list)
+            if key in settings or (key not in known and not key.startswith("_") and isinstance(value, PLAIN))
         }
         return cls.from_mapping(values, source="notebook parameters")

@@ -21,6 +21,7 @@ from typing import Any
 import nbformat
 import papermill
 import yaml
+from nbclient.exceptions import DeadKernelError
 from notebook_environment import KERNEL_ENVIRONMENT
 from offline_pages import offline_page
 
@@ -54,6 +55,8 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> Pa
         raise DemoError(
             f"code cell {error.exec_count} of {notebook.name} failed: {error.ename}: {error.evalue}"
         ) from error
+    except DeadKernelError as error:  # killed from outside, as by a machine that has no memory left
+        raise DemoError(f"the kernel of {notebook.name} died; is there memory enough?") from error
     return result
 
 
@@ -125,7 +128,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)  # as Ctrl-C: clean up, then go
     try:
         print(make_demo(NOTEBOOK, OUTPUTS, DEMO | chosen))
-    except DemoError as error:
+    except (DemoError, OSError) as error:
         print(f"Demo failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

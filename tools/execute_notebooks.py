@@ -113,7 +113,7 @@ def main() -> int:
         began = time.monotonic()
         try:
             execute(path)
-        except Rejected as error:
+        except (Rejected, OSError) as error:  # an OSError is a full disk, or a folder for reading only
             failures += 1
             print(f"{path.name}: NOT replaced\n{error}", file=sys.stderr)
         else:

@@ -19,7 +19,8 @@ from tqdm.auto import tqdm
 
 from rflav_lib.av_files import MediaError
 from rflav_lib.av_probe import MediaInfo, probe, require_both
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
+from rflav_lib.typed import typed
 
 SPLITS = ("train", "test")
 INDEX = ".rflav-clips.json"
@@ -72,7 +73,7 @@ def read_index(
     try:
         for place, result in _look(root, [place for place in states if place not in files], split, workers):
             if isinstance(result, MediaInfo):
-                files[place] = {"state": states[place], "info": asdict(result)}
+                files[place] = {"state": states[place], "info": result}
             else:
                 reasons[place] = result
     finally:  # after Ctrl-C, what was found is kept
@@ -86,14 +87,20 @@ def _with_facts(found: Found, files: dict[str, Any], reasons: dict[str, str]) ->
     if found.reason:
         return found
     if found.place in files:
-        return Found(found.place, found.class_name, MediaInfo(**files[found.place]["info"]))
+        return Found(found.place, found.class_name, files[found.place]["info"])
     return Found(found.place, found.class_name, None, reasons.get(found.place, "has gone while it was read"))
 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = read_json(path)
         version, class_names, files = known["version"], list(known["class_names"]), dict(known["files"])
+        if not all(isinstance(name, str) for name in class_names) or len(set(class_names)) < len(class_names):
+            raise ValueError("the names of the classes are damaged")
+        if version == VERSION:
+            for entry in files.values():
+                entry["info"] = typed(MediaInfo, entry["info"])
+                entry["state"] = [int(number) for number in entry["state"]]
     except FileNotFoundError:
         return {"class_names": [], "files": {}}
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -107,7 +114,7 @@ def _store(path: Path, index: dict[str, Any], asked: bool) -> None:
     """Write the index whole. Two processes may both do so: each writes all it found, and the later one stays."""
     try:
         with whole(path) as draft:
-            draft.write_text(json.dumps(index, indent=0), encoding="utf-8")
+            draft.write_text(json.dumps(index, indent=0, default=asdict), encoding="utf-8")
     except OSError as error:
         if asked:
             raise

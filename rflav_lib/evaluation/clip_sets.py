@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from rflav_lib.files import whole
 from rflav_lib.media import Clip
+from rflav_lib.tensor_files import write_tensors
 
 Make = Callable[[Sequence[int]], list[Clip]]
 """Numbers of clips -> the clips."""
@@ -88,10 +87,10 @@ class ClipSet:
         facts = {
             "recipe": self.recipe(shard),
             "rates": [clips[0].frame_rate, clips[0].sample_rate],
-            "sha256": _digest(tensors),
         }
-        with whole(self.path(shard)) as draft:  # one entry: several would be written in any order
-            save_file(tensors, draft, {"facts": json.dumps(facts, sort_keys=True)})
+        facts["sha256"] = _digest(tensors, facts["rates"])
+        # one entry: several would be written in any order
+        write_tensors(self.path(shard), tensors, {"facts": json.dumps(facts, sort_keys=True)})
 
     def clips(self, numbers: range | None = None) -> Iterator[Clip]:
         """The clips with these numbers (None: all), one shard in memory at a time.
@@ -122,9 +121,10 @@ class ClipSet:
             with safe_open(path, framework="pt") as file:
                 facts = _facts(file.metadata())
                 tensors = {name: file.get_tensor(name) for name in ("frames", "waveform")}
-        except SafetensorError as error:
+                stored = dict(facts["recipe"])
+        except (SafetensorError, ValueError, LookupError, TypeError) as error:
             return f"cut short or damaged ({error})"
-        stored, wanted = facts.get("recipe", {}), json.loads(json.dumps(self.recipe(shard)))
+        wanted = json.loads(json.dumps(self.recipe(shard)))
         if stored != wanted:
             keys = [key for key in {**stored, **wanted} if stored.get(key) != wanted.get(key)]
             told = "; ".join(f"{key}: {stored.get(key)!r}, now {wanted.get(key)!r}" for key in sorted(keys))
@@ -132,7 +132,9 @@ class ClipSet:
                 f"{path} holds clips that were made otherwise ({told}); use another output_dir, delete {self.folder}, "
                 "or set it back"
             )
-        if len(tensors["frames"]) != len(shard) or facts.get("sha256") != _digest(tensors):
+        if len(tensors["frames"]) != len(shard) or facts.get("sha256") != _digest(
+            tensors, facts.get("rates")
+        ):
             return "its content does not fit its checksum"
         return ""
 
@@ -141,8 +143,10 @@ def _facts(metadata: dict[str, str] | None) -> dict[str, Any]:
     return json.loads((metadata or {}).get("facts", "{}"))
 
 
-def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: dict[str, torch.Tensor], rates: object) -> str:
+    """Of the bytes, and of what says how to read them."""
+    digest = hashlib.sha256(json.dumps(rates).encode())
     for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].numpy().tobytes())
     return digest.hexdigest()

@@ -13,7 +13,7 @@ from rflav_lib.evaluation.memorisation import Nearest, copying, nearest, thumbna
 from rflav_lib.evaluation.networks import Measure
 from rflav_lib.evaluation.pictures import Pair, draw_pairs
 from rflav_lib.evaluation.scoring import score_all
-from rflav_lib.evaluation.tables import FORMAT, tables, write_tables
+from rflav_lib.evaluation.tables import FORMAT, read_fusions, tables, write_tables
 from rflav_lib.files import whole
 from rflav_lib.metrics.feature_set import library_versions
 from rflav_lib.provenance import provenance
@@ -52,7 +52,7 @@ def finish(evaluation: "Evaluation", command: str, device: str) -> tuple[dict[st
         results["rows"].append(row)
     with whole(folder / "results.json") as draft:
         draft.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    fusions = json.loads((ROOT / config.fusions).read_text(encoding="utf-8")) if config.fusions else None
+    fusions = read_fusions(ROOT / config.fusions) if config.fusions else None
     text = tables([results], fusions)
     write_tables(folder / "tables.md", text)
     return results, text

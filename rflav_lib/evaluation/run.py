@@ -24,7 +24,7 @@ from rflav_lib.evaluation.networks import Measure, measures
 from rflav_lib.evaluation.sampling import RowSampler
 from rflav_lib.evaluation.sources import Window, Windows, open_source
 from rflav_lib.evaluation.treatment import Treatment
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
 from rflav_lib.media import Clip
 from rflav_lib.metrics.feature_set import FeatureSet, comparable_versions
 
@@ -222,9 +222,12 @@ def _remember_windows(evaluation: Evaluation) -> None:
     """Write the drawn windows; refuse a folder whose windows were drawn from other data."""
     path, drawn = evaluation.folder / "windows.json", evaluation.windows.as_json()
     if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path, advice="delete it, and the windows are written anew")
         for name, windows in drawn.items():
-            both = zip(stored[name], windows, strict=False)  # with another N one is the longer
+            found = stored.get(name) if isinstance(stored, dict) else None
+            if not isinstance(found, list):
+                raise ValueError(f"{path}: holds no {name} windows; delete it, and they are written anew")
+            both = zip(found, windows, strict=False)  # with another N one is the longer
             if any(before != now for before, now in both):
                 raise ValueError(
                     f"{path}: the {name} windows are others now: the data or the seed have changed; use another "

@@ -6,13 +6,13 @@ python -m rflav_lib.evaluation.tables results/evaluate-toy.json [more.json ...] 
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rflav_lib.evaluation import paper
 from rflav_lib.evaluation.differs import what_differs
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
 
 Run = dict[str, Any]
 TableRow = dict[str, Any]
@@ -31,13 +31,29 @@ def read_run(path: str | Path) -> Run:
     Raises:
         FileNotFoundError: none there. ValueError: another file.
     """
-    try:
-        run = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable as JSON: {error}") from None
+    run = read_json(path)
     if not isinstance(run, dict) or run.get("format") != FORMAT:
         raise ValueError(f"{path}: not the results of an evaluation (format {FORMAT})")
-    return run
+    return _readable(path, run, lambda: tables([run]))
+
+
+def read_fusions(path: str | Path) -> Run:
+    """The JSON of benchmarks/fusions.py.
+
+    Raises:
+        FileNotFoundError: none there. ValueError: another file.
+    """
+    fusions = read_json(path)
+    return _readable(path, fusions, lambda: _table_1a_cost(fusions))
+
+
+def _readable(path: str | Path, content: Run, use: Callable[[], str]) -> Run:
+    """The content, if tables can be made of it: what is missing, or of another type, shows there."""
+    try:
+        use()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: no tables can be made of it ({type(error).__name__}: {error})") from error
+    return content
 
 
 def tables(runs: Sequence[Run], fusions: Run | None = None) -> str:
@@ -255,7 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="a .md file; else the tables are printed")
     options = parser.parse_args(arguments)
     try:
-        fusions = json.loads(Path(options.fusions).read_text(encoding="utf-8")) if options.fusions else None
+        fusions = read_fusions(options.fusions) if options.fusions else None
         text = tables([read_run(path) for path in options.runs], fusions)
         print(write_tables(options.out, text) if options.out else text.rstrip())
     except (ValueError, OSError) as error:

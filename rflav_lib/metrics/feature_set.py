@@ -5,6 +5,7 @@ layer is not stated. Here they travel with the numbers, into the cache and into 
 """
 
 import functools
+import hashlib
 import json
 import platform
 from collections.abc import Iterable
@@ -14,10 +15,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from rflav_lib.files import whole
+from rflav_lib.tensor_files import write_tensors
+from rflav_lib.typed import typed
 
 LIBRARIES = ("torch", "torchaudio", "torchvision", "av", "numpy")
 
@@ -85,8 +86,8 @@ class Origin:
         try:
             content = json.loads(text)
             content["versions"] = tuple((str(name), str(value)) for name, value in content["versions"])
-            return cls(**content)
-        except (TypeError, KeyError, ValueError) as error:
+            return typed(cls, content)
+        except (TypeError, KeyError, ValueError, RecursionError) as error:
             raise ValueError(f"not the origin of a set of features: {error}") from None
 
 
@@ -132,9 +133,11 @@ class FeatureSet:
 
     def save(self, path: str | Path) -> Path:
         """Write a safetensors file, whole or not at all."""
-        with whole(path) as draft:
-            save_file({"values": self.values.contiguous()}, draft, {"origin": self.origin.as_json()})
-        return Path(path)
+        values = self.values.contiguous()
+        facts = {"origin": self.origin.as_json()}
+        return write_tensors(
+            path, {"values": values}, {**facts, "sha256": _checksum(values, facts["origin"])}
+        )
 
     @classmethod
     def load(cls, path: str | Path, expected: Origin | None = None) -> "FeatureSet":
@@ -151,8 +154,11 @@ class FeatureSet:
             raise FileNotFoundError(f"no cached features at {path}")
         try:
             with safe_open(path, framework="pt") as file:
-                origin = Origin.from_json((file.metadata() or {}).get("origin", ""))
+                facts = file.metadata() or {}
                 values = file.get_tensor("values")
+            origin = Origin.from_json(facts.get("origin", ""))
+            if facts.get("sha256") != _checksum(values, facts["origin"]):
+                raise ValueError("its content does not fit its checksum")
         except SafetensorError as error:
             raise ValueError(
                 f"{path}: not a file of features ({error}); delete it to compute them anew"
@@ -165,6 +171,12 @@ class FeatureSet:
                 f"{path} holds features of another origin ({told}); delete it, or use another cache"
             )
         return cls(values, origin)
+
+
+def _checksum(values: Tensor, origin: str) -> str:
+    """Of the numbers and of what is said about them."""
+    head = f"{values.dtype} {tuple(values.shape)} {origin}"
+    return hashlib.sha256(head.encode() + values.numpy().tobytes()).hexdigest()
 
 
 def joined(parts: Iterable[FeatureSet]) -> FeatureSet:

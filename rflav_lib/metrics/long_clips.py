@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
 
@@ -95,7 +95,8 @@ def long_clips(
     note = folder / "settings.json"
     wanted = asdict(settings)
     if note.is_file():
-        there = json.loads(note.read_text(encoding="utf-8"))
+        there = read_json(note)
+        there = there if isinstance(there, dict) else {}
         if other := [
             f"{key} {there.get(key)!r}, not {wanted[key]!r}"
             for key in wanted

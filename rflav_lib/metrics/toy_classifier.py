@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -32,6 +33,7 @@ from rflav_lib.mel import MelCodec
 from rflav_lib.metrics import weights
 from rflav_lib.metrics.features import FeatureNetwork, check_frames, check_sound
 from rflav_lib.provenance import provenance
+from rflav_lib.tensor_files import safetensors_errors
 
 FOLDER = ROOT / "checkpoints" / "toy-classifier"
 SCENES = (*CLASSES["toy-landscape"], "dance")
@@ -99,7 +101,11 @@ class ToyNetwork(FeatureNetwork):
                 f"no {file}: train one with python -m rflav_lib.metrics.toy_classifier --out ..."
             )
         network = cls()
-        weights.load_exactly(network, load_file(file), str(file))
+        try:
+            state = load_file(file)
+        except SafetensorError as error:
+            raise ValueError(f"{file}: damaged ({error}); train it again") from error
+        weights.load_exactly(network, state, str(file))
         network.weights = f"sha256 {hashlib.sha256(file.read_bytes()).hexdigest()[:8]}"
         return network.eval()
 
@@ -191,7 +197,7 @@ def train(settings: Settings, folder: str | Path) -> dict[str, dict[str, float]]
     clips = [draw(settings.seed, i, longer) for i in tqdm(range(settings.clips), desc="clips")]
     networks = [_trained(kind, clips, settings) for kind in NETWORKS]
     results = {network.name: evaluate(network, settings.unseen) for network in networks}
-    with whole(folder) as draft:
+    with whole(folder) as draft, safetensors_errors(folder):
         draft.mkdir()
         for network in networks:
             save_file(network.state_dict(), draft / network.file)

@@ -6,7 +6,6 @@ different is an error that says which, and how to get the right one.
 
 import hashlib
 import os
-import pickle
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +100,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+    except (
+        Exception
+    ) as error:  # a damaged pickle can raise anything: IndexError, AttributeError, UnicodeDecodeError...
+        if isinstance(error, OSError):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: damaged, or more than weights; nothing in it was run ({reason})") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path}: not a dictionary of tensors")

@@ -8,7 +8,6 @@ results/, where the measurements are kept: nothing is measured here.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -21,7 +20,7 @@ from PIL import Image
 
 from rflav_lib import ROOT
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.view import clip_display, longform, style
@@ -122,10 +121,7 @@ def read_report(path: Path, command: str) -> Report:
     """A measurement. Raises MissingError where it is not there, ValueError where it is not readable."""
     if not path.is_file():
         raise MissingError(f"{path} is not there; measure it: {command}")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as JSON: {error}") from error
+    return read_json(path)
 
 
 def pictures(root: Path = ROOT) -> dict[str, Callable[[], bytes]]:

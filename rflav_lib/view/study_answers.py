@@ -6,7 +6,6 @@ The paper's Table 4 asks which of two videos is better, in quality and in how so
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 from scipy.stats import binomtest
+
+from rflav_lib.files import append_whole
 
 QUESTIONS: dict[str, str] = {
     "quality": "Which video has the better overall quality?",
@@ -127,7 +128,10 @@ def make_study(
 def _videos(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEOS}
+    paths = (
+        path for path in sorted(folder.iterdir()) if not path.name.startswith(".")
+    )  # hidden: half written ones
+    return {path.stem: path for path in paths if path.suffix.lower() in VIDEOS}
 
 
 class Answers:
@@ -154,9 +158,12 @@ class Answers:
 
         Raises:
             ValueError: an answer that is none, no rater, or a file that holds something else.
+            OSError: the file cannot be written; nothing is stored.
         """
         if not rater.strip():
             raise ValueError("an answer needs the rater's name, or any word that stands for it")
+        if set("\r\n") & set("".join([rater, trial.pair.name, *study.names])):
+            raise ValueError(f"a name with a line break cannot be stored: {rater!r}, {trial.pair.name!r}")
         if set(chosen) != set(QUESTIONS) or not set(chosen.values()) <= set(SIDES):
             raise ValueError(f"an answer is left or right to each of {', '.join(QUESTIONS)}, got {chosen}")
         row = {
@@ -191,35 +198,42 @@ class Answers:
     def _read(self) -> tuple[list[dict[str, str]], list[int]]:
         if not self.path.exists() or not self.path.stat().st_size:
             return [], []
+        # a line at a time: a quotation mark that damage has put into one must not swallow those behind it
+        header, *lines = self.path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+        if _values(header) != list(FIELDS):
+            raise ValueError(
+                f"{self.path}: not a file of answers of this version; its first line is {header[:200]!r}"
+            )
         rows, broken = [], []
-        with self.path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            header = next(reader)
-            if tuple(header) != FIELDS:
-                raise ValueError(
-                    f"{self.path}: not a file of answers of this version; its first line is {header}"
-                )
-            for values in reader:
-                row = dict(zip(FIELDS, values, strict=False))
-                good = len(values) == len(FIELDS) and all(row[question] in SIDES for question in QUESTIONS)
-                rows.append(row) if good else broken.append(reader.line_num)
+        for number, line in enumerate(lines, 2):
+            values = _values(line)
+            row = dict(zip(FIELDS, values, strict=False))
+            good = len(values) == len(FIELDS) and all(row[question] in SIDES for question in QUESTIONS)
+            if good:
+                rows.append(row)
+            elif line:
+                broken.append(number)
         return rows, broken
 
     def _write(self, row: dict[str, object]) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            size = os.fstat(file).st_size
-            if not size:
-                writer.writeheader()
-            elif os.pread(file, 1, size - 1) != b"\n":
-                text.write("\n")  # the line before was cut off; it stays, broken, and this one is whole
-            writer.writerow(row)
-            os.write(file, text.getvalue().encode())
-            os.fsync(file)
-        finally:
-            os.close(file)
+        data = self.path.read_bytes() if self.path.exists() else b""
+        if not data:
+            writer.writeheader()
+        elif not data.endswith(b"\n"):
+            text.write("\n")  # the line before was cut off; it stays, broken, and this one is whole
+        writer.writerow(row)
+        append_whole(self.path, text.getvalue())
+
+
+def _values(line: str) -> list[str]:
+    """The fields of a line; none of one that is damaged."""
+    try:
+        line.encode()  # surrogates stand for bytes that are no text
+        return next(csv.reader([line.removesuffix("\r")], strict=True), [])
+    except (csv.Error, UnicodeEncodeError):
+        return []
 
 
 @dataclass(frozen=True)

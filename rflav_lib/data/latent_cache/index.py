@@ -14,10 +14,12 @@ from typing import Any, Self
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
+from rflav_lib.typed import typed
 
 FORMAT = 1
 BYTES_PER_NUMBER = 2  # float16
+MOST = 2**40  # of frames, or numbers: more is a damaged file
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,12 @@ class CacheIndex:
                 f"{folder}: no cache of latents here; python -m rflav_lib.data.latents CONFIG makes one"
             )
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = read_json(path)
             if stored.pop("format") != FORMAT:
                 raise ValueError("written by another version of this library")
-            stored["clips"] = tuple(CachedClip(**clip) for clip in stored["clips"])
-            stored |= {key: tuple(stored[key]) for key in ("class_names", "latent_shape", "mel_shape")}
-            index = cls(**stored)
+            stored["clips"] = tuple(typed(CachedClip, clip) for clip in stored["clips"])
+            lists = ("class_names", "latent_shape", "mel_shape")
+            index = typed(cls, {**stored, **{key: tuple(_list(stored[key])) for key in lists}})
             index._check()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: damaged ({error}); delete {folder} and encode anew") from error
@@ -150,8 +152,8 @@ class CacheIndex:
         counts = [*self.latent_shape, *self.mel_shape, self.shard_frames, *(c.frames for c in self.clips)]
         if len(self.latent_shape) != 3 or len(self.mel_shape) != 2 or not self.clips:
             raise ValueError("shapes or clips are missing")
-        if any(type(count) is not int or count < 1 for count in counts):
-            raise ValueError("a size that is not a whole number above 0")
+        if any(not 1 <= count <= MOST for count in counts):
+            raise ValueError(f"a size that is not between 1 and {MOST}")
         for clip in self.clips:
             if clip.label is not None and not 0 <= clip.label < len(self.class_names):
                 raise ValueError(f"clip {clip.name!r} has the unknown class {clip.label}")
@@ -185,6 +187,12 @@ class CacheIndex:
         if found != wanted:
             raise ValueError(f"{path}: holds {found}, the index says {wanted}; {again}")
         return opened
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):  # a string would be taken apart into letters
+        raise TypeError(f"{value!r} is no list")
+    return value
 
 
 def differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:

@@ -9,11 +9,13 @@ goes on too. Ctrl-C ends it in order: what was measured is kept and printed.
 import argparse
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from rflav_lib.allocator import keep_freed_memory
+from rflav_lib.locks import only_writer
 from rflav_lib.metrics.toy.figures import table
 from rflav_lib.metrics.toy.report import GENERATED, Measurement
 from rflav_lib.pipeline import RFLAVPipeline
@@ -80,13 +82,15 @@ def main(arguments: list[str] | None = None) -> int:
         measurement = Measurement.new(
             pipeline, options.frames, options.steps_per_frame, options.seed, not options.no_codecs
         )
-        if options.out and options.out.is_file() and not options.anew:
-            measurement.go_on(options.out)
-    except ValueError as error:
+        pipeline.set_progress_bar_config(disable=True)
+        with only_writer(options.out) if options.out else nullcontext():
+            if options.out and options.out.is_file() and not options.anew:
+                measurement.go_on(options.out)
+            command = "python -m rflav_lib.metrics.toy " + shlex.join(arguments)
+            whole = run(options, measurement, pipeline, command)
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    pipeline.set_progress_bar_config(disable=True)
-    whole = run(options, measurement, pipeline, "python -m rflav_lib.metrics.toy " + shlex.join(arguments))
     if measurement.clips:
         show(options, measurement)
     if whole:

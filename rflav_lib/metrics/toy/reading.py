@@ -20,6 +20,7 @@ from rflav_lib.data.toy_trackers import (
 )
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.typed import typed
 
 UNREAD = Tally()
 
@@ -62,8 +63,8 @@ class Reading:
         for name, kind in (
             ("close", Tally), ("objects", Tally), ("pitch", Tally), ("tempo_seen", Tempo), ("tempo_heard", Tempo)
         ):  # fmt: skip
-            made[name] = None if stored.get(name) is None else kind(**stored[name])
-        return cls(**made)
+            made[name] = None if stored.get(name) is None else typed(kind, stored[name])
+        return typed(cls, made)
 
 
 def read_clip(clip: Clip, asked: int | None, pipeline: RFLAVPipeline) -> Reading:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import whole
+from rflav_lib.files import read_json, whole
 from rflav_lib.metrics.toy.clips import (
     BATCH,
     UNSEEN_SEED,
@@ -63,12 +63,14 @@ class Measurement:
             ValueError: `path` is not such a file, or one of other settings or sets.
         """
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            settings, sets = stored["settings"], stored["readings"]
+            stored = read_json(path)
+            settings, sets = dict(stored["settings"]), stored["readings"]
             readings = {name: [Reading.from_mapping(each) for each in of] for name, of in sets.items()}
-            runs = stored["runs"]
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: not a measurement that can be gone on with; {OTHER_FILE}") from error
+            runs = [dict(run) for run in stored["runs"]]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{path}: not a measurement that can be gone on with ({error}); {OTHER_FILE}"
+            ) from error
         for name, ours in self.settings.items():
             if settings.get(name) != ours:
                 raise ValueError(
