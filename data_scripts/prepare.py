@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import re
 import shutil
 from argparse import ArgumentParser, Namespace
@@ -18,7 +17,7 @@ from huggingface_hub.utils import WeakFileLock
 from data_scripts.command import add_workers
 from data_scripts.parallel import each
 from data_scripts.published import FetchError
-from rflav_lib.files import read_json, whole
+from rflav_lib.files import is_made_of, read_json, stamp, whole
 from rflav_lib.image_codec import letterbox, to_uint8
 from rflav_lib.media import Clip
 
@@ -129,7 +128,7 @@ def make(recipe: Recipe, piece: Piece) -> Path:
         for clip in Clip.pieces(piece.source, FRAMES_AT_ONCE, *rates, piece.start, frames)
     ]
     made = Clip.concatenate(clips).save(piece.target, crf=recipe.crf)
-    os.utime(made, ns=(changed, changed))
+    stamp(made, changed)
     return made
 
 
@@ -146,10 +145,7 @@ def _fitted(frames: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 
 def _is_done(piece: Piece) -> bool:
-    # equal, not newer: a clock that was set back, or a source from a camera whose clock runs ahead, changes nothing.
-    # Whole seconds, as some file systems keep them
-    target = piece.target
-    return target.is_file() and int(target.stat().st_mtime) == int(piece.source.stat().st_mtime)
+    return is_made_of(piece.target, piece.source.stat().st_mtime_ns)
 
 
 def _same_recipe(path: Path, recipe: Recipe) -> None:

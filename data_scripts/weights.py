@@ -8,7 +8,6 @@ Pickles are read with weights_only=True alone: one that would run code is refuse
 """
 
 import json
-import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from data_scripts.command import Options, SubCommand, run
 from data_scripts.fetch_many import fetch_all
 from data_scripts.fetching import fetch
 from data_scripts.published import FetchError, Remote
+from rflav_lib.files import is_made_of, stamp
 from rflav_lib.metrics.weights import AUDIOCLIP, I3D
 from rflav_lib.released import FILES, IMAGE_VAE
 from rflav_lib.tensor_files import write_tensors
@@ -195,14 +195,13 @@ def _prepare(options: Options) -> int:
     for path in pickles:
         target = path.with_suffix(".safetensors")
         changed = path.stat().st_mtime_ns
-        # equal, not newer: clocks that were set back change nothing; whole seconds, as some file systems keep them
-        if target.is_file() and target.stat().st_mtime_ns // 10**9 == changed // 10**9:
+        if is_made_of(target, changed):
             print(f"{target}: is there already")
             continue
         tensors, others = read_pickle(path)
         separate = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
         write_tensors(target, separate, {"format": "pt", "others": json.dumps(others)})
-        os.utime(target, ns=(changed, changed))
+        stamp(target, changed)
         print(
             f"{target}: {len(tensors)} tensors" + (f", and {', '.join(others)} as metadata" if others else "")
         )

@@ -43,6 +43,22 @@ def whole(path: str | Path) -> Iterator[Path]:
         _remove(draft)
 
 
+def stamp(made: str | Path, source_time: int) -> None:
+    """Give what was made of a source the source's time of change, in ns: by that `is_made_of` knows it again."""
+    os.utime(made, ns=(source_time, source_time))
+
+
+def is_made_of(made: str | Path, source_time: int) -> bool:
+    """Whether a file is there and stamped with this time.
+
+    Equal, not newer: a clock that was set back, or a source from a camera whose clock runs ahead, changes nothing.
+    """
+    if not Path(made).is_file():
+        return False
+    found = Path(made).stat().st_mtime_ns
+    return found in (source_time, source_time // 10**9 * 10**9)  # some file systems keep whole seconds
+
+
 def append_whole(path: str | Path, text: str) -> None:
     """Add text to the end of a file, made if need be: all of it, and on the disk, or nothing.
 

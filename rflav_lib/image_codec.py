@@ -32,11 +32,11 @@ def load_vae(place: str | Path) -> ImageVAE:
     """
     place = ROOT / place if (ROOT / place).is_dir() else place
     kinds = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
-    try:
-        with opening(place):
+    with opening(place):
+        try:
             kind = AutoencoderKL.load_config(str(place)).get("_class_name", "AutoencoderKL")
-    except OSError as error:
-        raise ValueError(f"{place}: no image VAE here: {str(error).splitlines()[0]}") from error
+        except OSError as error:
+            raise ValueError(f"{place}: no image VAE here: {str(error).splitlines()[0]}") from error
     if kind not in kinds:
         raise ValueError(f"{place}: a {kind}, not one of {', '.join(kinds)}")
     with opening(place):

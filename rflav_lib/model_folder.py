@@ -14,7 +14,7 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 @contextmanager
 def opening(folder: str | Path) -> Iterator[None]:
     """What diffusers, or a model that a damaged config describes, raises while it is opened: a ValueError that names
-    the folder. OSErrors and ValueErrors that name it already, and what is no error of the data, pass.
+    the folder. ValueErrors that name it already, and what is no error of the data, pass.
 
     Raises:
         ValueError: see above.
@@ -24,7 +24,9 @@ def opening(folder: str | Path) -> Iterator[None]:
     except (ImportError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError | ValueError) and str(folder) in str(error):
+        if isinstance(error, OSError) and not Path(folder).is_dir():
+            raise  # a repository that is not there, or out of reach
+        if isinstance(error, ValueError) and str(folder) in str(error):
             raise
         text = (str(error).strip() or "no reason given").splitlines()[0]
         raise ValueError(

@@ -121,8 +121,8 @@ class ClipSet:
             with safe_open(path, framework="pt") as file:
                 facts = _facts(file.metadata())
                 tensors = {name: file.get_tensor(name) for name in ("frames", "waveform")}
-                stored = dict(facts["recipe"])
-        except (SafetensorError, ValueError, LookupError, TypeError) as error:
+                stored = dict(facts.get("recipe", {}))
+        except (SafetensorError, ValueError, TypeError, AttributeError) as error:
             return f"cut short or damaged ({error})"
         wanted = json.loads(json.dumps(self.recipe(shard)))
         if stored != wanted:

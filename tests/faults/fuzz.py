@@ -21,6 +21,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -131,7 +132,9 @@ def verdict(reader: "object", folder: Path, path: Path, truth: tuple) -> str:
     try:
         found = reader.read(folder, path)
     except reader.errors as error:
-        named = any(str(each) in str(error) for each in (path, path.parent, path.relative_to(folder)))
+        # a folder that is opened as one may be named for a file in it
+        places = [path.relative_to(folder), path, *(each for each in path.parents if folder in each.parents)]
+        named = any(str(place) in str(error) for place in places)
         return (
             "error"
             if named
@@ -182,11 +185,15 @@ class Child:
             )  # fmt: skip
             if self._answer() != "ready":
                 raise RuntimeError(f"the good files cannot be read: {' '.join(self._command)}")
-        self._process.stdin.write(f"{number}\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # it may be dead
+            self._process.stdin.write(f"{number}\n")
+            self._process.stdin.flush()
         if answer := self._answer():
             return Case(*answer)
         code = self._process.wait()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
         self._process = None
         return Case(number, "?", "?", f"a crash or a hang: exit code {code}", PATIENCE)
 

@@ -15,6 +15,7 @@ from rflav_lib.evaluation.tables import write_tables
 from rflav_lib.media import Clip
 from rflav_lib.metrics.feature_set import FeatureSet, Origin
 from rflav_lib.metrics.long_clips import _write as write_long_clip
+from rflav_lib.metrics.toy import Reading
 from rflav_lib.metrics.toy.report import Measurement
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.view.study_answers import Answers, Pair, Study
@@ -63,7 +64,8 @@ def write_codec(folder: Path, seed: int) -> None:
 
 def write_measurement(folder: Path, seed: int) -> None:
     """A measurement of a toy model."""
-    measurement = Measurement({"world": "toy-dance", "seed": seed}, {"real": []}, [{"commit": LONG}])
+    reading = Reading(None, None, None, float(seed))
+    measurement = Measurement({"world": "toy-dance", "seed": seed}, {"real": [reading]}, [{"commit": LONG}])
     measurement.write(folder / "target.json", "python")
 
 
