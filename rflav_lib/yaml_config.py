@@ -11,7 +11,7 @@ from typing import Any, Self, get_args, get_type_hints
 
 import yaml
 
-PLAIN = str | int | float | list | dict | tuple | set | bytes | complex | None
+PLAIN = str | int | float | list | dict | tuple | bytes | complex | None
 """What counts as a parameter of a notebook: also values that no setting can have, so that they are refused by name."""
 
 
