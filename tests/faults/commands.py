@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.tiny import tiny_pipeline
-
 PATIENCE = 300  # s
 
 
@@ -29,43 +27,6 @@ class Command:
     run: Callable[[Path], int]
     kept: Callable[[Path], Any]
     writes: tuple[int, ...] = (1, 2)
-
-
-def checkpoint(folder: Path) -> str:
-    """A tiny model of toy-landscape, made once."""
-    path = folder.parent / "tiny"
-    if not path.is_dir():
-        tiny_pipeline().save_whole(path)
-    return str(path)
-
-
-def json_part(name: str, *keys: str) -> Callable[[Path], Any]:
-    """Some keys of a JSON file, or None where there is none yet."""
-
-    def part(folder: Path) -> Any:
-        path = folder / name
-        return {key: json.loads(path.read_text())[key] for key in keys} if path.is_file() else None
-
-    return part
-
-
-def toy_metrics(folder: Path) -> int:
-    """python -m rflav_lib.metrics.toy, two batches."""
-    from rflav_lib.metrics.toy.__main__ import main
-
-    options = ["--clips", "20", "--frames", "5", "--steps-per-frame", "1", "--no-codecs"]
-    return main([checkpoint(folder), *options, "--out", str(folder / "toy.json")])
-
-
-def sweep(folder: Path) -> int:
-    """benchmarks/scales.py, two sets."""
-    from benchmarks import scales
-
-    options = ["--clips", "10", "--frames", "5", "--steps-per-frame", "1", "--scales", "1"]
-    scales.RANGE_CLIPS = 2
-    return scales.main(
-        ["classes", *options, "--checkpoint", checkpoint(folder), "--out", str(folder / "sweep.json")]
-    )
 
 
 def toy_files(folder: Path) -> int:
@@ -86,46 +47,6 @@ def media_files(folder: Path) -> dict[str, bytes] | None:
     } or None
 
 
-def codec(folder: Path) -> int:
-    """rflav_lib.train_codec, one step: it begins again."""
-    from rflav_lib.train_codec import CodecTraining, FramePool, train_codec
-
-    draw = FramePool.draw
-    FramePool.draw = lambda pool, count: draw(
-        pool, min(count, 8)
-    )  # of the 1024 frames that standardise the latents
-    train_codec(CodecTraining(steps=1, batch=2, pool=1, worlds=("toy-landscape",)), folder / "codec")
-    return 0
-
-
-def weights(folder: Path) -> Any:
-    """The codec's weights."""
-    from rflav_lib.image_codec import load_vae
-
-    if not (folder / "codec").is_dir():
-        return None
-    return {name: tensor.tolist() for name, tensor in load_vae(folder / "codec").state_dict().items()}
-
-
-def clips(folder: Path) -> int:
-    """The clips of benchmarks/longform.py."""
-    from rflav_lib.metrics.long_clips import LongSettings, long_clips
-    from rflav_lib.pipeline import RFLAVPipeline
-
-    pipe = RFLAVPipeline.from_pretrained(checkpoint(folder))
-    pipe.set_progress_bar_config(disable=True)
-    long_clips(pipe, 2, LongSettings("tiny", 5, 1, "float32"), folder / "clips", progress=False)
-    return 0
-
-
-def long_files(folder: Path) -> Any:
-    """Their files."""
-    paths = sorted(path for path in (folder / "clips").glob("0*.npz"))
-    from rflav_lib.metrics.long_clips import _read
-
-    return [_read(path).frames.tobytes() for path in paths] or None
-
-
 def figures(folder: Path) -> int:
     """What drift, forgetting and ablations go on with: one file a model."""
     from rflav_lib.experiments import kept
@@ -141,11 +62,7 @@ def figure_files(folder: Path) -> Any:
 
 
 COMMANDS = {
-    "metrics.toy": Command(toy_metrics, json_part("toy.json", "settings", "readings")),
-    "benchmarks/scales.py": Command(sweep, json_part("sweep.json", "settings", "sets")),
     "data_scripts.toy": Command(toy_files, media_files, (1, 2, 4)),
-    "train_codec": Command(codec, weights, (1,)),
-    "benchmarks/longform.py": Command(clips, long_files, (1, 2, 3)),
     "experiments.kept": Command(figures, figure_files),
 }
 
@@ -179,7 +96,7 @@ class Runner:
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        preload = ["tests.faults.commands", "rflav_lib.metrics.toy.__main__", "rflav_lib.train_codec"]
+        preload = ["tests.faults.commands", "data_scripts.toy", "rflav_lib.experiments"]
         self._context.set_forkserver_preload(preload)
 
     def run(self, name: str, folder: Path, die_in_write: int = 0) -> int:

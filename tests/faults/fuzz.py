@@ -225,7 +225,7 @@ def table(cases: list[Case]) -> str:
     """A line for each reader, as Markdown."""
     columns = ("error", "same", "other values")
     lines = [
-        "| reader | copies | one error | as the good file | other values | not held |",
+        "| reader | copies | one error | the good form | other values | not held |",
         "|---|" + "---:|" * 5,
     ]
     for name in sorted({case.reader for case in cases}):
