@@ -36,7 +36,7 @@ notebooks: $(READY)  ## execute all notebooks and store what they print; NAMES="
 test: $(READY)  ## everything this repository claims, checked
 	@$(BIN) tools/run_stages.py lint tests papermill nbval
 
-test-browser: $(READY)  ## the live player in a real JupyterLab and Chromium; installs Chromium where apt is there
+test-browser: $(READY)  ## every notebook and the live player in a real JupyterLab and Chromium; installs Chromium where apt is there
 	@$(BIN) tools/browser_tests.py
 
 check: $(READY)  ## lint and fast tests only: a minute or so

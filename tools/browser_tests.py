@@ -44,7 +44,8 @@ def main() -> int:
             print("playwright could not be installed; see above", file=sys.stderr)
             return status
     tests = [sys.executable, "-m", "pytest", "tests/browser", "-q", *sys.argv[1:]]
-    return subprocess.run(tests, cwd=ROOT, check=False).returncode
+    environment = {"RFLAV_TOUR": "small"} | os.environ  # test_tour.py: through all notebooks
+    return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, Any]) -> Pa
         papermill.execute_notebook(
             str(notebook), str(result), parameters={**parameters, "output_dir": str(folder)}, cwd=str(notebook.parent),
             kernel_name="python3", progress_bar=sys.stderr.isatty(), autosave_cell_every=0, start_timeout=180,
+            extra_arguments=["--log-level=ERROR"],  # a new reader need not hear how kernels and their clients talk
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         raise DemoError(

@@ -60,12 +60,8 @@ class Lab:
         return name
 
     def page(self):
-        """An empty page in a browser profile of its own; its uncaught errors are kept in `errors`."""
-        page = self._chromium.new_context(viewport={"width": 1280, "height": 900}).new_page()
-        page.set_default_timeout(PATIENCE)
-        page.errors = []
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        return page
+        """An empty page in a browser profile of its own, as `new_page` makes it."""
+        return new_page(self._chromium)
 
     def open(self, name: str, theme: str = "light"):
         """Open a notebook of the lab's folder in a page of its own, and wait until its kernel is idle."""
@@ -78,6 +74,19 @@ class Lab:
             command(page, "apputils:change-theme", {"theme": "JupyterLab Dark"})
             page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
         return page
+
+
+def new_page(chromium, **options):
+    """An empty page in a browser profile of its own.
+
+    Its uncaught errors are kept in `errors`, what is written to its console as an error in `console`.
+    """
+    page = chromium.new_context(viewport={"width": 1280, "height": 900}, **options).new_page()
+    page.set_default_timeout(PATIENCE)
+    page.errors, page.console = [], []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda line: line.type == "error" and page.console.append(line.text))
+    return page
 
 
 def command(page, name: str, arguments: dict | None = None) -> None:
@@ -121,20 +130,26 @@ def start_lab(folder: Path, logs: Path) -> tuple[subprocess.Popen, str, str]:
 
 
 @pytest.fixture(scope="package")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab and Chromium; both are gone when the tests of this folder are over.
+def chromium() -> Iterator:
+    """A Chromium without a window, gone when the tests of this folder are over.
 
     Not later: while playwright runs, this thread has a running event loop, and no test could start another.
     """
     from playwright.sync_api import sync_playwright
 
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser(), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="package")
+def lab(tmp_path_factory: pytest.TempPathFactory, chromium) -> Iterator[Lab]:
+    """A JupyterLab, gone when the tests of this folder are over."""
     folder, logs = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("logs")
     process, url, token = start_lab(folder, logs)
     try:
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=browser(), args=FLAGS)
-            yield Lab(folder, url, token, chromium)
-            chromium.close()
+        yield Lab(folder, url, token, chromium)
     finally:
         process.terminate()
         try:

@@ -52,7 +52,7 @@ def notebook(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_leaves_clip_report_and_facts(notebook, tmp_path):
+def test_leaves_clip_report_and_facts(notebook, tmp_path, capfd):
     outputs = tmp_path / "outputs"
     told = demo.make_demo(notebook, outputs, {"seconds": 3.0})
     assert sorted(path.name for path in outputs.iterdir()) == sorted(demo.PRODUCED)
@@ -64,6 +64,7 @@ def test_leaves_clip_report_and_facts(notebook, tmp_path):
     assert external_references(page) == []
     for fact in (str(outputs / "quickstart.mp4"), "generate    8.0 s", "2.5 times as fast"):
         assert fact in told
+    assert "WARNING" not in capfd.readouterr().err, "the kernel's talk with itself is no news for a reader"
 
 
 @pytest.mark.slow

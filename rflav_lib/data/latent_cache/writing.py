@@ -128,6 +128,7 @@ def _write_shards(
     with tqdm(
         total=sum(index.rows(shard) for shard in missing), desc=f"encoding {folder.name}{share}", unit="frame",
         disable=not state.is_main_process,
+        delay=5,  # what is done sooner needs no bar; so a notebook shows the same with a cache and without
     ) as progress:  # fmt: skip
         for shard in missing:
             _write_shard(folder, encoder, index, shard, progress)
