@@ -60,7 +60,9 @@ for rank in ("0", "1"):
     writers.append(os.fork())
     if not writers[-1]:
         os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=sys.argv[1])
-        os._exit(main(sys.argv[2:]))
+        status = main(sys.argv[2:])
+        sys.stdout.flush()  # os._exit does not
+        os._exit(status)
 sys.exit(any([os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1]) for writer in writers]))
 """
 
