@@ -116,3 +116,24 @@ def test_the_solutions_open(reader):
     page.wait_for_function(
         "() => window.jupyterapp.shell.currentWidget.context?.path.endsWith('_solutions.ipynb')"
     )
+
+
+def test_a_reader_notices_what_is_wrong(lab, tmp_path):
+    flawed = """
+from IPython.display import HTML, display
+import ipywidgets as widgets
+button = widgets.Button(description="press")
+button.on_click(lambda _: 1 / 0)
+display(button)
+HTML('<p style="color: #ddd; background: #fff">faint</p><p style="font-size: 6px">small</p>')"""
+    reader = Reader(lab.open(lab.notebook("flawed.ipynb", flawed, "int('x')", "print(1)")), "flawed")
+    reader.run_all()
+    failed = reader.failures()
+    assert len(failed) == 2 and "ValueError" in failed[0] and failed[1] == "cell 2 was not run"
+    reader.page.click(".widget-button")
+    reader.rest()
+    assert any("ZeroDivisionError" in complaint for complaint in reader.complaints())
+    flaws = reader.look("light", 1280, tmp_path)
+    for word in ("faint", "small"):
+        assert any(flaw.endswith(f"P {word}") for flaw in flaws), flaws
+    reader.page.context.close()
