@@ -39,7 +39,7 @@ test: $(READY)  ## everything this repository claims, checked
 test-browser: $(READY)  ## every notebook and the live player in a real JupyterLab and Chromium; installs Chromium where apt is there
 	@$(BIN) tools/browser_tests.py
 
-check: $(READY)  ## lint and fast tests only: a minute or so
+check: $(READY)  ## lint, types and fast tests only: a minute or so
 	@$(BIN) tools/run_stages.py lint fast
 
 format: $(READY)  ## put the code in shape
@@ -49,7 +49,7 @@ bench: $(READY)  ## speed and memory, as ratios: benchmarks/README.md
 	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN) $$script; done
 
 clean:  ## remove caches; outputs/ and .venv stay
-	@rm -rf .pytest_cache .ruff_cache build *.egg-info outputs/.demo-* notebooks/.execute-* notebooks/solutions/.execute-*
+	@rm -rf .coverage* .mypy_cache .pytest_cache .ruff_cache build *.egg-info outputs/.demo-* notebooks/.execute-* notebooks/solutions/.execute-*
 	@find . -name __pycache__ -type d -not -path "./.venv/*" -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv too

@@ -18,6 +18,7 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ Run = dict[str, Any]
 
 def labels(count: int) -> list[int]:
     """Classes asked for, in turn."""
-    return experiments.labels_in_turn(count, len(CLASSES[WORLD]))
+    return experiments.labels_in_turn(count, len(CLASSES[WORLD])) or []
 
 
 def completed(pipe: RFLAVPipeline, setting: Setting, options: argparse.Namespace, seed: int) -> list[Clip]:
@@ -92,7 +93,7 @@ def completed(pipe: RFLAVPipeline, setting: Setting, options: argparse.Namespace
     generator, made = torch.Generator().manual_seed(seed), []
     for first in tqdm(range(0, len(given), BATCH), desc=setting.source, unit="batch"):
         part = given[first : first + BATCH]
-        side = {"audio" if setting.source == "a2v" else "video": part}
+        side: dict[str, Any] = {"audio" if setting.source == "a2v" else "video": part}
         y = labels(options.clips)[first : first + BATCH]
         made += pipe(steps_per_frame=setting.steps, generator=generator, y=y, **side)
     return made
@@ -115,7 +116,7 @@ def figures(pipe: RFLAVPipeline, clips: Sequence[Clip], options: argparse.Namesp
     readings = [read_clip(clip, asked, pipe) for clip, asked in zip(clips, labels(len(clips)), strict=True)]
     offsets = [abs(r.offset_ms) for r in readings if r.offset_ms is not None]
     close = [r.share_close for r in readings if not math.isnan(r.share_close)]
-    found = {
+    found: dict[str, Any] = {
         "class seen": statistics.mean(r.seen == r.asked for r in readings),
         "class heard": statistics.mean(r.heard == r.asked for r in readings),
         "median offset (ms)": statistics.median(offsets) if offsets else None,
@@ -125,10 +126,10 @@ def figures(pipe: RFLAVPipeline, clips: Sequence[Clip], options: argparse.Namesp
     reference = experiments.real(WORLD, options.clips, options.frames, experiments.REFERENCE_SEED)
     ours, real = (experiments.windows(part, FEATURE_FRAMES) for part in (clips, reference))
     for side in ("picture", "sound"):
-        pair = [part[side].values.flatten(0, 1) for part in (real, ours)]
-        distance = frechet(*pair)
-        low, high = interval(*pair, frechet, distance, options.resamples, seed=0)
-        found[f"{side} distance"] = {"value": distance, "low": low, "high": high, "windows": len(pair[0])}
+        theirs, made = (part[side].values.flatten(0, 1) for part in (real, ours))
+        distance = frechet(theirs, made)
+        low, high = interval(theirs, made, frechet, distance, options.resamples, seed=0)
+        found[f"{side} distance"] = {"value": distance, "low": low, "high": high, "windows": len(theirs)}
     return found
 
 
@@ -221,13 +222,12 @@ def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict
     names = [name for name in SETTINGS if options.only is None or name in options.only]
     costs = experiments.kept(options.folder / "costs.json", lambda: ablations_cost.costs(SETTINGS))
     runs: list[Run] = []
+    found: dict[str, Any] = {}
     todo = [(seed, name) for seed in range(options.seeds) for name in names]
     for place, (seed, name) in enumerate(todo, start=1):
         say(f"{place} of {len(todo)}: {name}, seed {seed}")
         file = options.folder / "runs" / f"{name}-seed-{seed}.json"
-        runs.append(
-            experiments.kept(file, lambda name=name, seed=seed: run(name, seed, options), budget(options))
-        )
+        runs.append(experiments.kept(file, partial(run, name, seed, options), budget(options)))
         found = report(runs, costs, options)
         if options.out:
             write(options.out, found)

@@ -8,6 +8,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -95,7 +96,7 @@ def costs(settings: Mapping[str, Any], repeats: int = 5) -> dict[str, dict[str, 
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "operations": operations(stream),
             "bytes": sum(part.nbytes for part in (*network.parameters(), *network.buffers()))
-            + peak_memory.working_bytes(lambda stream=stream: next(stream), "cpu"),
+            + peak_memory.working_bytes(partial(next, stream), "cpu"),
         }
     seconds: dict[str, list[float]] = {name: [] for name in streams}
     for repeat, (name, stream) in itertools.product(range(-WARM_UPS, repeats), streams.items()):

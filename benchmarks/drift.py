@@ -304,7 +304,8 @@ def main(arguments: list[str]) -> int:
     """Run what is left to run, print the table, write after each set if asked to."""
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    study, runs, real = Study(options), {}, None
+    study, real = Study(options), None
+    runs: dict[str, dict[str, Any]] = {}
     try:
         for seed in options.seeds:  # a seed of all remedies first: they can be compared early
             for name in options.only:
@@ -319,6 +320,7 @@ def main(arguments: list[str]) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    assert real is not None, "one seed and one set are asked for at least"
     print(f"\n{remedies.table({**summary(runs), 'real': summary({'real': {'0': real}})['real']})}")
     return 0
 

@@ -15,6 +15,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +88,14 @@ def continued(
     first = video.shape[1] - sampler.schedule.window  # the frame at the front of the window
     t = sampler.schedule.rolling(torch.zeros(1)).expand(len(video), -1)
     clean = video[:, first:], audio[:, first:]
-    window = [interpolate(part, torch.randn(part.shape, generator=generator), t) for part in clean]
-    memory = sampler.empty_memory(*window)
+    pictures, sounds = (interpolate(part, torch.randn(part.shape, generator=generator), t) for part in clean)
+    memory = sampler.empty_memory(pictures, sounds)
     emitted = [(video[:, place], audio[:, place]) for place in range(first + 1)]
     for frame in emitted:
         memory = memory and memory.after(*frame)
     while len(emitted) < frames:
-        window = sampler.roll(*window, generator, y, memory)
-        emitted.append((window[0][:, 0].clone(), window[1][:, 0].clone()))
+        pictures, sounds = sampler.roll(pictures, sounds, generator, y, memory)
+        emitted.append((pictures[:, 0].clone(), sounds[:, 0].clone()))
         memory = memory and memory.after(*emitted[-1])
     latents, segments = zip(*emitted, strict=True)
     return torch.stack(latents, dim=1), torch.stack(segments, dim=1)
@@ -127,7 +128,7 @@ def readings(
         latents, segments = continued(pipe, video, audio, y, HISTORY + hidden + AFTER, generator)
         log_mels = pipe.mel.decode(segments).numpy()
         found += [
-            read(frames, log_mel, round(made.facts["hue"] * NUM_HUES))
+            read(frames, log_mel, round(float(made.facts["hue"]) * NUM_HUES))
             for (made, _), frames, log_mel in zip(clips, pipe.decode_video(latents), log_mels, strict=True)
         ]
     return found
@@ -234,9 +235,7 @@ def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict
     for place, (seed, name) in enumerate(todo, start=1):
         say(f"{place} of {len(todo)}: {name}, seed {seed}")
         file = options.folder / "runs" / f"{name}-seed-{seed}.json"
-        content["runs"].append(
-            experiments.kept(file, lambda name=name, seed=seed: run(name, seed, options), budget(options))
-        )
+        content["runs"].append(experiments.kept(file, partial(run, name, seed, options), budget(options)))
         if options.out:
             with whole(options.out) as draft:
                 draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -203,7 +203,8 @@ def _row(title: str, *cells: str) -> str:
 
 def paper_ratios(fusion: str) -> tuple[float, float]:
     """Time and memory of Table 1.A over those of (c)."""
-    return tuple(ours / theirs for ours, theirs in zip(PAPER[fusion], PAPER[REFERENCE], strict=True))
+    time, memory = (ours / theirs for ours, theirs in zip(PAPER[fusion], PAPER[REFERENCE], strict=True))
+    return time, memory
 
 
 def report(costs: list[Cost], options: argparse.Namespace) -> dict[str, Any]:
@@ -269,7 +270,7 @@ def main(arguments: list[str]) -> None:
     costs = measure(options)
     print(f"{options.size} size, {options.dtype}, batch {options.batch}, {options.device}\n")
     print(table(costs))
-    if options.load_before and options.load_before > 0.5 * os.cpu_count():
+    if options.load_before and options.load_before > 0.5 * (os.cpu_count() or 1):
         print(f"\nThis machine had other work (load {options.load_before}): do not trust the times.")
     if options.out:
         with whole(options.out) as draft:

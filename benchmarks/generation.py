@@ -35,7 +35,7 @@ from rflav_lib.engine import FastSampler
 from rflav_lib.files import whole
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
-from rflav_lib.sampler import RollingSampler
+from rflav_lib.sampler import Frames, RollingSampler
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.transformer import RFLAVTransformer
 
@@ -89,9 +89,10 @@ def first_noise(model: RFLAVTransformer, options: argparse.Namespace) -> tuple[T
     c, generator = model.config, torch.Generator().manual_seed(0)
     video = (options.batch, c.window, c.in_channels, c.latent_size, c.latent_size)
     audio = (options.batch, c.window, c.mel_frames, c.n_mels)
-    noise = (torch.randn(shape, generator=generator) for shape in (video, audio))
-    y = torch.zeros(options.batch, dtype=torch.int64)
-    return tuple(tensor.to(options.device) for tensor in (*noise, y))
+    pictures, sounds = (
+        torch.randn(shape, generator=generator).to(options.device) for shape in (video, audio)
+    )
+    return pictures, sounds, torch.zeros(options.batch, dtype=torch.int64, device=options.device)
 
 
 def sampling(model: RFLAVTransformer, options: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -102,16 +103,18 @@ def sampling(model: RFLAVTransformer, options: argparse.Namespace) -> dict[str, 
     samplers = samplers_of(model, options)
     windows, warm, first, peak = {}, {}, {}, {}
     for name, sampler in samplers.items():
-        _, warm[name] = timed(lambda s=sampler: s.preroll(video, audio, y), device)
+        _, warm[name] = timed(partial(sampler.preroll, video, audio, y), device)
         if device != "cpu":
             torch.cuda.reset_peak_memory_stats()
-        windows[name], first[name] = timed(lambda s=sampler: s.preroll(video, audio, y), device)
+        windows[name], first[name] = timed(partial(sampler.preroll, video, audio, y), device)
         if device != "cpu":
             peak[name] = torch.cuda.max_memory_allocated() / 2**20
     seconds: dict[str, list[float]] = {name: [] for name in samplers}
     for _ in tqdm(range(options.frames), desc="frames", unit="frame"):
         for name, sampler in samplers.items():  # in turns: a slow moment hits all
-            windows[name], took = timed(lambda s=sampler, w=windows[name]: s.roll(*w, generator, y), device)
+            windows[name], took = timed(
+                partial(sampler.roll, windows[name][0], windows[name][1], generator, y), device
+            )
             seconds[name].append(took)
     return {
         name: {
@@ -130,7 +133,8 @@ def one_side_given(model: RFLAVTransformer, options: argparse.Namespace) -> dict
     found = {}
     for task, clip, noise in (("audio_to_video", audio, video), ("video_to_audio", video, audio)):
         clip = torch.randn(len(clip), frames + 1, *clip.shape[2:]).to(clip)
-        made, seconds = {}, {}
+        made: dict[str, Frames] = {}
+        seconds: dict[str, list[float]] = {}
         for name in ("plain float32", "fast float32"):
             sampler = SAMPLERS[name](model, schedule, options.steps_per_frame)
             made[name], seconds[name] = getattr(sampler, task)(clip, noise, y=y), []
@@ -154,7 +158,7 @@ def streaming(options: argparse.Namespace) -> dict[str, float]:
         stream = pipe.stream(steps, 10, "rain", generator=generator, dtype=dtype, compiled=compiled)
         next(stream)  # warm-up
         chunks = max(1, options.frames // 10)
-        _, took = timed(lambda s=stream, n=chunks: list(itertools.islice(s, n)), options.device)
+        _, took = timed(partial(list, itertools.islice(stream, chunks)), options.device)
         found[label] = 10 * chunks / took
     return found
 

@@ -45,7 +45,7 @@ def write_toy_videos(root: Path) -> None:
     """Clips of toy-landscape as mp4 files in class folders."""
     for number in range(TOY_CLIPS):
         made = make_clip("toy-landscape", 0, number, TOY_FRAMES)
-        folder = root / "train" / CLASSES["toy-landscape"][made.label]
+        folder = root / "train" / CLASSES["toy-landscape"][made.label or 0]
         folder.mkdir(parents=True, exist_ok=True)
         made.clip.save(folder / f"{number}.mp4")
 
@@ -102,7 +102,10 @@ def figures(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     index = write_cache(folder / "cache", encoder)
     written = time.perf_counter() - start
     config = TrainConfig(n_mels=options.n_mels, batch_size=options.batch, tracker="none")
-    sources = {"from clips": LiveClips(encoder), "from the cache": LatentCache(folder / "cache", vae, mel)}
+    sources: dict[str, TrainingClips] = {
+        "from clips": LiveClips(encoder),
+        "from the cache": LatentCache(folder / "cache", vae, mel),
+    }
     return {
         "frames": index.num_frames,
         "bytes": index.num_bytes,

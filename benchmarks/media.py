@@ -44,7 +44,8 @@ def make_clip(seconds: int) -> Clip:
         waves = [np.sin(9 * x + 7 * y * (c + 1) - number / (4 + c)) for c in range(3)]
         frames[number] = np.clip(128 + 70 * np.stack(waves, axis=-1) + np.roll(ground, number, 1), 0, 255)
     time_axis = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
-    chord = sum(0.2 * np.sin(2 * np.pi * pitch * time_axis) for pitch in (220, 277, 330))
+    tones = (0.2 * np.sin(2 * np.pi * pitch * time_axis) for pitch in (220, 277, 330))
+    chord = sum(tones, np.zeros_like(time_axis))
     return Clip(frames, chord.astype(np.float32), FRAME_RATE, SAMPLE_RATE)
 
 
@@ -130,7 +131,7 @@ def main(arguments: list[str]) -> None:
         figures = measure(options, Path(folder))
     for name, figure in figures.items():
         print(f"{name:52}{figure:10,.0f}")
-    if load and load > 0.5 * os.cpu_count():
+    if load and load > 0.5 * (os.cpu_count() or 1):
         print(f"\nThis machine had other work (load {load}): do not trust the times.")
     if options.out:
         report = {

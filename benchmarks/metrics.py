@@ -12,6 +12,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,9 @@ def distance_seconds(samples: int) -> dict[str, dict[str, float]]:
     """Seconds of each distance, and of one draw of its interval."""
     seconds = {}
     for metric, width in WIDTHS.items():
-        sets = made_up(samples, width, 1), made_up(samples, width, 2)
-        value = timed(lambda sets=sets, metric=metric: compare(*sets, metric, resamples=0))
-        drawn = timed(lambda sets=sets, metric=metric: compare(*sets, metric, resamples=RESAMPLES))
+        first, second = made_up(samples, width, 1), made_up(samples, width, 2)
+        value = timed(partial(compare, first, second, metric, resamples=0))
+        drawn = timed(partial(compare, first, second, metric, resamples=RESAMPLES))
         seconds[metric] = {"value": value, "resample": max(0.0, drawn - value) / RESAMPLES}
     return seconds
 
@@ -79,7 +80,7 @@ def feature_seconds(clips: int, batch: int, device: str) -> dict[str, dict[str, 
             )  # fmt: skip
 
         run(2, 2)  # warm-up
-        single, batched = timed(lambda run=run: run(1, clips)), timed(lambda run=run: run(batch, clips))
+        single, batched = timed(partial(run, 1, clips)), timed(partial(run, batch, clips))
         seconds[name] = {"one at a time": single / clips, "batched": batched / clips}
     return seconds
 

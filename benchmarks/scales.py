@@ -71,8 +71,11 @@ class Ranges:
 
     def shares(self, clips: Sequence[Clip], labels: Sequence[int]) -> list[tuple[float, float]]:
         """Of each clip, the share of its features within the range: of picture and of sound."""
-        return [tuple(self._share(label, side, found) for side, found in enumerate(sides(clip, self.pipe)))
-                for clip, label in zip(clips, labels, strict=True)]  # fmt: skip
+        shares = []
+        for clip, label in zip(clips, labels, strict=True):
+            picture, sound = sides(clip, self.pipe)
+            shares.append((self._share(label, 0, picture), self._share(label, 1, sound)))
+        return shares
 
     def _share(self, label: int, side: int, features: Any) -> float:
         if features is None:
@@ -140,9 +143,7 @@ def swapped(task: str, made: Sequence[Clip], by: int) -> list[Clip]:
     ]
 
 
-def generated(
-    y: list[int] | None, guidance: Any, options: argparse.Namespace, pipe: RFLAVPipeline
-) -> list[Clip]:
+def generated(y: list[int], guidance: Any, options: argparse.Namespace, pipe: RFLAVPipeline) -> list[Clip]:
     """Joint generation, one clip a label, ten at a time."""
     made = []
     generator = torch.Generator().manual_seed(options.seed)
@@ -184,11 +185,15 @@ def class_sets(
 ) -> Iterator[tuple[str, Callable[[], Figures]]]:
     """The same for classifier-free guidance."""
     measure = partial(figures, ranges=ranges)
+
+    def guided(guidance: tuple[float, float]) -> Figures:
+        return measure(generated(labels, guidance, options, pipe), labels)
+
     yield "real", lambda: measure(list(real_clips(labels, options.frames)), labels)
     for scale in options.scales or GUIDANCE_SCALES:
         modalities = {"both": (scale, scale), "video": (scale, 1.0), "audio": (1.0, scale)}
         for side, guidance in modalities.items() if scale != 1 else [("both", (1.0, 1.0))]:
-            yield f"{side} {scale:g}", lambda g=guidance: measure(generated(labels, g, options, pipe), labels)
+            yield f"{side} {scale:g}", partial(guided, guidance)
 
 
 SWEEPS = {"conditions": condition_sets, "classes": class_sets}

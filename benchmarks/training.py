@@ -75,10 +75,10 @@ class Measured:
 
 def config_of(size: str, setting: str, batch: int, fusion: str) -> TrainConfig:
     """The run's config for a size and a setting such as "bf16+fused"."""
-    switches = dict(OFF)
+    settings: dict[str, Any] = SIZES[size] | OFF
     for name in () if setting == "plain" else setting.split("+"):
-        switches |= SWITCHES[name]
-    return TrainConfig(**SIZES[size], **switches, batch_size=batch, fusion=fusion, tracker="none")
+        settings |= SWITCHES[name]
+    return TrainConfig(**settings, batch_size=batch, fusion=fusion, tracker="none")
 
 
 class RandomClips:
@@ -209,7 +209,7 @@ def measure(options: argparse.Namespace) -> list[Measured]:
 
 def rows(
     found: list[Measured], options: argparse.Namespace, speed: float, flops: int
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """The figures of each setting."""
     plain = next((row for row in found if row.setting == "plain"), found[0])
     return {
@@ -296,7 +296,7 @@ def main(arguments: list[str]) -> None:
     print(f"\n{options.size} size, {options.fusion}, batch {options.batch}, {options.device}; {flops / 1e9:,.1f} model "
           f"GFLOP a sample; bf16 matmul {speed / 1e12:.3g} TFLOP/s\n")  # fmt: skip
     print(table(figures))
-    if load and load > 0.5 * os.cpu_count():
+    if load and load > 0.5 * (os.cpu_count() or 1):
         print(f"\nThis machine had other work (load {load}): do not trust the times.")
     if options.out:
         report = {

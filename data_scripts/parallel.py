@@ -6,7 +6,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -65,7 +65,8 @@ def _pool(
 ) -> Iterator[tuple[Item, Result | Exception]]:
     """Take items from `left` until there are none, or until a process dies."""
     fresh = multiprocessing.get_context("spawn")  # forked threads of torch and FFmpeg may hang
-    pool, at_work, broken = ProcessPoolExecutor(workers, mp_context=fresh, initializer=_quiet), {}, False
+    pool, broken = ProcessPoolExecutor(workers, mp_context=fresh, initializer=_quiet), False
+    at_work: dict[Future[Result], Item] = {}
     try:
         while (left and not broken) or at_work:
             while left and len(at_work) < workers and not broken:
@@ -77,6 +78,8 @@ def _pool(
                     broken = True
             for future in wait(at_work, return_when=FIRST_COMPLETED).done:
                 error = future.exception()
+                if error is not None and not isinstance(error, Exception):
+                    raise error  # someone wants an end, as when `_here` calls the function
                 broken = broken or isinstance(error, BrokenProcessPool)
                 yield at_work.pop(future), future.result() if error is None else error
     finally:

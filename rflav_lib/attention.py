@@ -52,8 +52,8 @@ class Modulation(nn.Sequential):
 
     def zero(self) -> None:
         """Set the linear layer to zero."""
-        nn.init.zeros_(self[1].weight)
-        nn.init.zeros_(self[1].bias)
+        for parameter in self[1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, condition: Tensor) -> tuple[Tensor, ...]:
         """(b k d) -> `parts` tensors (b k d)."""

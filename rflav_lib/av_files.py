@@ -10,8 +10,6 @@ import numpy as np
 Interpolation = Literal["nearest", "bicubic"]
 
 AAC_BITS_PER_SECOND = 96_000  # near the most AAC allows for one channel at 16 kHz
-# what players assume for small pictures
-COLOURS = {"format": "yuv420p", "dst_colorspace": "ITU601", "dst_color_range": "MPEG"}
 
 
 class MediaError(ValueError):
@@ -53,7 +51,10 @@ def encode(
         starts = [*(sample_at(number, frame_rate, sample_rate) for number in range(k)), len(waveform)]
         for number, pixels in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            picture = picture.reformat(w * scale, h * scale, interpolation=method, **COLOURS)
+            picture = picture.reformat(
+                w * scale, h * scale, interpolation=method,
+                format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG",  # as players take small pictures
+            )  # fmt: skip
             picture.pts, picture.time_base = number, 1 / rate
             container.mux(video.encode(picture))
             piece = np.ascontiguousarray(waveform[None, starts[number] : starts[number + 1]])

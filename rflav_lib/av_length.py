@@ -35,9 +35,9 @@ def check_length(path: Path) -> None:
             more = file.read(4) == b"RIFF"  # long AVI files have several parts
             _compare(path, size, end, exact=head[8:12] == b"AVI " and not more)
         elif head[:4] == EBML:
-            end = _segment_end(file)
-            if end is not None:
-                _compare(path, size, end, exact=True)
+            segment_end = _segment_end(file)
+            if segment_end is not None:
+                _compare(path, size, segment_end, exact=True)
         elif head[:1] == b"\x47" and _is_transport_stream(file):
             _compare(path, size, size - size % TS_PACKET + (TS_PACKET if size % TS_PACKET else 0), exact=True)
 

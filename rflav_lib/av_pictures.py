@@ -32,7 +32,7 @@ def pictures(
     """
     instants = [info.start + (first + k + 0.5) / frame_rate for k in range(count)]
     shown, picture, done = None, None, 0
-    render = None
+    render: Renderer | None = None
     for frame, aspect in _from(path, info, instants[0]):
         render = render or Renderer(info.rotation, info.mirrored, aspect)
         while done < count and shown is not None and frame.time > instants[done] + SAME:
@@ -42,6 +42,7 @@ def pictures(
         if done == count and not to_end:
             return
         shown, picture = frame, None
+    assert shown is not None and render is not None, "_from gives at least one frame, or raises"
     end = shown.time + float((shown.duration or 0) * shown.time_base)
     if end < info.video_end - SLACK - float((shown.duration or 0) * shown.time_base):
         raise MediaError(f"{path}: is truncated: video ends after {end:.2f} s of {info.video_end:.2f} s")
@@ -65,6 +66,8 @@ def _from(path: Path, info: MediaInfo, instant: float) -> Iterator[tuple[Any, An
         from_start = target < info.video_start + NEAR
         with opened(path) as container:
             stream = best_stream(container, "video")
+            if stream is None:
+                raise MediaError(f"{path}: has no video stream any more: it was changed while it was read")
             if not (from_start or seek(container, stream, target)):
                 continue
             frames = decoded(path, container, stream, after_seek=not from_start)

@@ -1,5 +1,6 @@
 """What a media file holds: streams, sizes, rates, and the time that picture and sound share. Cheap."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import av
 
 from rflav_lib.av_files import MediaError
 from rflav_lib.av_orientation import orientation, square_width
-from rflav_lib.av_source import best_stream, decoded, opened
+from rflav_lib.av_source import Kind, best_stream, decoded, opened
 
 TAIL = 3.0  # s; the last packets are looked for in so much of the end
 SLACK = 0.05  # s; headers round, and some forget how long the last frame lasts
@@ -93,7 +94,11 @@ def probe(path: str | Path) -> MediaInfo:
     if packets is not None and max(packets.values(), default=0.0) < promised - SLACK:
         ends = max(packets.values(), default=0.0)
         raise MediaError(f"{path}: is truncated: ends after {ends:.2f} s of {promised:.2f} s")
-    for kind, describe in (("video", _picture_facts), ("audio", _sound_facts)):
+    descriptions: dict[Kind, Callable[[Path, Any, Any], dict[str, Any]]] = {
+        "video": _picture_facts,
+        "audio": _sound_facts,
+    }
+    for kind, describe in descriptions.items():
         with opened(path) as container:
             stream = best_stream(container, kind)
             if stream is None:

@@ -53,9 +53,11 @@ def take_snapshot(
     optimizer: torch.optim.Optimizer,
 ) -> Snapshot:
     """Collect the state; with several processes all of them must call it, for each may hold a part."""
-    moments = get_optimizer_state_dict(model, optimizer, options=FULL).get("state", {})  # main process only
+    weights: dict[str, Any] = get_model_state_dict(model, options=FULL)
+    optimizer_state: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=FULL)
+    moments = optimizer_state.get("state", {})  # main process only
     return Snapshot(
-        get_model_state_dict(model, options=FULL),
+        weights,
         full_averages(model, ema),
         {f"{name}/{key}": tensor for name, entry in moments.items() for key, tensor in entry.items()},
         {"step": step, "ema_step": ema.optimization_step, "processes": processes, "config": asdict(config)},
@@ -156,7 +158,9 @@ def restore(
     """
     try:
         facts = _facts(path)
-        tensors = {name: load_file(path / f"{name}.safetensors") for name in ("model", "ema", "optimizer")}
+        tensors: dict[str, dict[str, Any]] = {
+            name: load_file(path / f"{name}.safetensors") for name in ("model", "ema", "optimizer")
+        }
         moments = _moments(tensors["optimizer"], model)
     except (OSError, KeyError, TypeError, AttributeError, SafetensorError, ValueError) as error:
         raise ValueError(

@@ -162,7 +162,7 @@ class ClipStream:
         )
         if theirs != ours:
             raise ValueError(f"this state has memory {theirs}, this model {ours}: it is of another model")
-        if like is None:
+        if like is None or state is None:
             return None
         slots = {name: state[name].to(getattr(like, name)) for name in ("video", "audio")}
         return replace(like, **slots, emitted=state["emitted"])

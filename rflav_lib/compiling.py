@@ -20,8 +20,9 @@ class CompiledNetwork:
 
     def __init__(self, network: nn.Module, axes: tuple[int, ...], window: int) -> None:
         self._on_cpu = next(network.parameters()).device.type == "cpu"
-        options = None if self._on_cpu else {"triton.cudagraphs": True}
-        self._network = torch.compile(network, fullgraph=True, options=options)
+        self._network = torch.compile(
+            network, fullgraph=True, options=None if self._on_cpu else {"triton.cudagraphs": True}
+        )
         self._axes, self._window = axes, window
         self._known: set[tuple[torch.Size, ...]] = set()
 

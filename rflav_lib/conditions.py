@@ -1,7 +1,6 @@
 """What a user gives to be completed: a sound that wants a video, a video that wants a sound."""
 
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -12,12 +11,10 @@ from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
 
 Sound = str | Path | Clip | np.ndarray | Tensor
-Video = str | Path | Clip | np.ndarray | Tensor
+Video = Sound
 
 SILENCE = 1e-4  # a peak below this (-80 dB) is silence: nothing can follow it
 FULL_SCALE = 1.0 + 1e-3  # resampling may overshoot by a hair
-
-T = TypeVar("T")
 
 
 def given_sounds(
@@ -47,7 +44,7 @@ def given_videos(
     return [frames[:count] for frames in videos]
 
 
-def _named(given: T | list[T], name: str) -> list[tuple[str, T]]:
+def _named(given: Sound | list[Sound], name: str) -> list[tuple[str, Sound]]:
     """What is given, each with the name that an error calls it by."""
     if not isinstance(given, list):
         return [(name, given)]
@@ -112,14 +109,20 @@ def given_video(video: Video, size: int, mel: MelCodec, name: str = "video") -> 
     """
     rate = mel.config.frame_rate
     if isinstance(video, str | Path):
-        frames = to_uint8(letterbox(Clip.read(video, rate, mel.config.sample_rate).frames, size))
-        return frames.permute(0, 2, 3, 1).numpy()
+        pictures = to_uint8(letterbox(Clip.read(video, rate, mel.config.sample_rate).frames, size))
+        return pictures.permute(0, 2, 3, 1).numpy()
     if isinstance(video, Clip):
         if video.frame_rate != rate:
             raise ValueError(f"{name} has {video.frame_rate:g} frames a second, the model sees {rate:g}")
-        video = video.frames
-    frames = video.detach().cpu().numpy() if isinstance(video, Tensor) else np.asarray(video)
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (size, size, 3) or not len(frames):
+        frames: np.ndarray = video.frames
+    else:
+        frames = video.detach().cpu().numpy() if isinstance(video, Tensor) else np.asarray(video)
+    if (
+        frames.dtype != np.dtype(np.uint8)
+        or frames.ndim != 4
+        or frames.shape[1:] != (size, size, 3)
+        or not len(frames)
+    ):
         raise ValueError(
             f"{name} must be frames uint8 (k {size} {size} 3), got {frames.dtype} {frames.shape}; "
             "give a path to have frames of another size letterboxed"

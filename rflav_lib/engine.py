@@ -49,7 +49,7 @@ class FastSampler(RollingSampler):
     ) -> None:
         super().__init__(model, schedule, steps_per_frame, guidance_scale, model.memory_layout)
         self.network = FastTransformer(model, dtype, compiled)
-        self._causal = model.config.causal
+        self._causal, self._null_label = model.config.causal, model.null_label
 
     def preroll(self, video: Tensor, audio: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As the plain sampler's, with what is known of all its steps computed first."""
@@ -96,11 +96,12 @@ class FastSampler(RollingSampler):
             return self.network(video, audio, t, labels, keep)
         both = torch.cat([video, video]), torch.cat([audio, audio])
         halves = (velocity.chunk(2) for velocity in self.network(*both, t, labels, keep))
-        return tuple(n + s * (label - n) for (label, n), s in zip(halves, self._scales, strict=True))
+        video, audio = (n + s * (label - n) for (label, n), s in zip(halves, self._scales, strict=True))
+        return video, audio
 
     def _labels(self, y: Tensor | None) -> tuple[int, ...] | None:
         """Labels of the network's batch; with guidance, of the samples once more without a class."""
         if y is None:
             return None
         labels = tuple(y.tolist())
-        return labels if self._scales == (1, 1) else labels + (self.model.null_label,) * len(labels)
+        return labels if self._scales == (1, 1) else labels + (self._null_label,) * len(labels)

@@ -108,7 +108,7 @@ def made(
 
 def real(world: str, count: int, num_frames: int, seed: int = CONTROL_SEED) -> list[Clip]:
     """`count` real clips, the classes in turn."""
-    labels = labels_in_turn(count, len(CLASSES[world])) or [None] * count
+    labels: Sequence[int | None] = labels_in_turn(count, len(CLASSES[world])) or [None] * count
     return [make_clip(world, seed, index, num_frames, label).clip for index, label in enumerate(labels)]
 
 

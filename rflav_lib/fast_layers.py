@@ -37,7 +37,7 @@ class FastLinear(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """(rows in) -> (rows out), both in `dtype`."""
         if self.packed:
-            behind = ("gelu", [], "tanh") if self.gelu else ("none", [], "")
+            behind: tuple[str, list[float], str] = ("gelu", [], "tanh") if self.gelu else ("none", [], "")
             return torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, *behind)
         product = F.linear(rows, self.weight, self.bias)
         # in float32: the bf16 GELU of CPUs takes ten times as long

@@ -6,9 +6,10 @@ for speed: see `fast_layers`. Nothing here changes a number beyond rounding, but
 """
 
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from rflav_lib.attention import Modulation
 from rflav_lib.compiling import CompiledNetwork, check_compiler
 from rflav_lib.fast_layers import FastAttention, FastLinear, modulated
-from rflav_lib.fusion import ConditionedAverageFusion, JointAttentionFusion, frame_causal_mask
+from rflav_lib.fusion import AverageFusion, ConditionedAverageFusion, JointAttentionFusion, frame_causal_mask
 from rflav_lib.transformer import RFLAVBlock, RFLAVTransformer
 
 
@@ -97,13 +98,15 @@ class FastTransformer:
         `keep` says that these times will come again. Gradients go back to video and audio where these ask for them.
         """
         known = self._known(t, labels, keep)
+        network: Callable[..., tuple[Tensor, ...]] = self.network
         if torch.is_grad_enabled() and (video.requires_grad or audio.requires_grad):
             network = self._unpacked
-        else:
-            network = self._compiled if self._compiled and len(t) > 1 else self.network
-        return network(
+        elif self._compiled and len(t) > 1:
+            network = self._compiled
+        video, audio = network(
             video, audio, known.video, known.audio, known.conditions, known.video_head, known.audio_head
         )
+        return video, audio
 
     @cached_property
     def _unpacked(self) -> "FastNetwork":
@@ -139,7 +142,7 @@ class FastTransformer:
         y = None if labels is None else torch.tensor(labels, device=model.device)
         video, audio = model.condition(rows, y)
         video_layers, audio_layers = [], []
-        for block in model.blocks:
+        for block in _blocks(model):
             spatial_and_temporal = _triples(block.video_modulation, video)
             attention = _triples(block.audio_modulation, audio)
             fusion = block.fusion
@@ -170,19 +173,15 @@ class FastNetwork(nn.Module):
     def __init__(self, model: RFLAVTransformer, dtype: torch.dtype, packed: bool = True) -> None:
         super().__init__()
         self.patch, self.side = model.config.patch_size, model.config.latent_size // model.config.patch_size
-        self.blocks = nn.ModuleList(FastBlock(block, dtype, packed) for block in model.blocks)
+        self.blocks = nn.ModuleList(FastBlock(block, dtype, packed) for block in _blocks(model))
         # the two embeddings and outputs are small: they stay in the model's own type
-        self.patch_weight = _constant(model.video_embedding.weight.flatten(1))
-        self.patch_bias = _constant(model.video_embedding.bias)
-        self.mel_weight, self.mel_bias = map(
-            _constant, (model.audio_embedding.weight, model.audio_embedding.bias)
-        )
+        self.patch_weight, self.patch_bias = _constants(model.video_embedding)
+        self.mel_weight, self.mel_bias = _constants(model.audio_embedding)
         video_time, audio_time = model.time_positions
         self.video_position = _constant(video_time.transpose(0, 1) + model.video_patch_position)  # k 1 n d
         self.audio_position = _constant(audio_time + model.audio_mel_position)  # 1 k f d
-        for name, head in (("video", model.video_head.linear), ("audio", model.audio_head.linear)):
-            setattr(self, f"{name}_head_weight", _constant(head.weight))
-            setattr(self, f"{name}_head_bias", _constant(head.bias))
+        self.video_head_weight, self.video_head_bias = _constants(model.video_head.linear)
+        self.audio_head_weight, self.audio_head_bias = _constants(model.audio_head.linear)
 
     def forward(
         self,
@@ -226,19 +225,22 @@ class FastBlock(nn.Module):
         self.audio = FastAttention(block.audio_attention, dtype, packed)
         self.video_mlp, self.audio_mlp = (
             nn.Sequential(
-                FastLinear(mlp[0], dtype, gelu=True, packed=packed), FastLinear(mlp[2], dtype, packed=packed)
+                FastLinear(_linear(mlp, 0), dtype, gelu=True, packed=packed),
+                FastLinear(_linear(mlp, 2), dtype, packed=packed),
             )
             for mlp in (fusion.video_mlp, fusion.audio_mlp)
         )
-        self.joint = None
+        self.joint: FastAttention | None = None
         if isinstance(fusion, JointAttentionFusion):
             self.joint = FastAttention(fusion.joint_attention, dtype, packed)
             return
         self.conditioned = isinstance(fusion, ConditionedAverageFusion)
+        assert isinstance(fusion, AverageFusion), f"no fast form of {type(fusion).__name__}"
         self.video_average, self.audio_average, self.video_modulation, self.audio_modulation = (
             FastLinear(linear, dtype, packed=packed)
             for linear in (
-                fusion.video_average, fusion.audio_average, fusion.video_modulation[1], fusion.audio_modulation[1],
+                fusion.video_average, fusion.audio_average,
+                _linear(fusion.video_modulation, 1), _linear(fusion.audio_modulation, 1),
             )
         )  # fmt: skip
 
@@ -261,11 +263,10 @@ class FastBlock(nn.Module):
         if self.joint is None:
             for_video, for_audio = self._exchange(video, audio, conditions)
         else:
-            video, audio = self._join(video, audio, video_known[2], audio_known[1])
-            for_video, for_audio = video_known[3], audio_known[2]
-        return _fed(video, self.video_mlp, *for_video, self.dtype), _fed(
-            audio, self.audio_mlp, *for_audio, self.dtype
-        )
+            video, audio = self._join(self.joint, video, audio, video_known[2], audio_known[1])
+            for_video, for_audio = video_known[3].unbind(), audio_known[2].unbind()
+        video = _fed(video, self.video_mlp, for_video, self.dtype)
+        return video, _fed(audio, self.audio_mlp, for_audio, self.dtype)
 
     def _exchange(
         self, video: Tensor, audio: Tensor, conditions: Tensor
@@ -284,7 +285,7 @@ class FastBlock(nn.Module):
         return tuple(part.transpose(0, 1) for part in found[0]), found[1]
 
     def _join(
-        self, video: Tensor, audio: Tensor, for_video: Tensor, for_audio: Tensor
+        self, attention: FastAttention, video: Tensor, audio: Tensor, for_video: Tensor, for_audio: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Gated joint attention over the tokens of both branches."""
         b, k, f, d = audio.shape
@@ -294,7 +295,7 @@ class FastBlock(nn.Module):
         ]
         tokens = torch.cat(both, dim=2).to(self.dtype).flatten(1, 2)
         mask = frame_causal_mask(k, video.shape[2] + f, video.device) if self.causal else None
-        mixed = self.joint(tokens, along=1, mask=mask).view(b, k, -1, d)
+        mixed = attention(tokens, along=1, mask=mask).view(b, k, -1, d)
         video_mixed, audio_mixed = mixed.split([video.shape[2], f], dim=2)
         return torch.addcmul(video, for_video[2], video_mixed.transpose(0, 1)), torch.addcmul(
             audio, for_audio[2], audio_mixed
@@ -318,12 +319,25 @@ def _triples(modulation: Modulation, condition: Tensor, scale_first: bool = Fals
     return triples
 
 
-def _fed(
-    tokens: Tensor, mlp: nn.Module, shift: Tensor, scale: Tensor, gate: Tensor, dtype: torch.dtype
-) -> Tensor:
-    """Tokens plus their gated feed-forward."""
+def _fed(tokens: Tensor, mlp: nn.Module, modulation: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+    """Tokens plus their gated feed-forward, modulated by shift, 1 + scale and gate."""
+    shift, scale, gate = modulation
     rows = modulated(tokens, shift, scale).to(dtype).flatten(0, -2)
     return torch.addcmul(tokens, gate, mlp(rows).view_as(tokens))
+
+
+def _blocks(model: RFLAVTransformer) -> Iterable[RFLAVBlock]:
+    return cast("Iterable[RFLAVBlock]", model.blocks)  # an nn.ModuleList does not say what it holds
+
+
+def _linear(layers: nn.Sequential, place: int) -> nn.Linear:
+    return cast("nn.Linear", layers[place])  # nor does an nn.Sequential
+
+
+def _constants(layer: nn.Linear | nn.Conv2d) -> tuple[nn.Parameter, nn.Parameter]:
+    """Weight (out in) and bias (out)."""
+    assert layer.bias is not None, "all layers of the model have one"
+    return _constant(layer.weight.flatten(1)), _constant(layer.bias)
 
 
 def _constant(tensor: Tensor) -> nn.Parameter:

@@ -50,7 +50,7 @@ def logit_normal(t: Tensor) -> Tensor:
     return torch.where((t > 0) & (t < 1), density, torch.zeros_like(density))
 
 
-def flow_weight(t: Tensor, weighting: Weighting) -> Tensor:
+def flow_weight(t: Tensor, weighting: str) -> Tensor:
     """lambda(t) by name: "logit_normal" (the paper) or "uniform" (one everywhere)."""
     if weighting == "logit_normal":
         return logit_normal(t)
@@ -169,11 +169,10 @@ def rolled_out_noise(
     state = [interpolate(video, video_noise, start), interpolate(audio, audio_noise, start)]
     dt = (t - start) / steps
     for step in range(steps):
-        velocities = model(*state, start + step * dt, y)
+        velocities = model(state[0], state[1], start + step * dt, y)
         state = [x + expand_time(dt, x) * v.to(x.dtype) for x, v in zip(state, velocities, strict=True)]
     noises = []
     for made, clean, noise in zip(state, (video, audio), (video_noise, audio_noise), strict=True):
         moved = expand_time(dt > 0, clean).bool()
-        below_one = torch.where(t < 1, t, 0)
-        noises.append(torch.where(moved, noise_of_state(made, clean, below_one), noise))
+        noises.append(torch.where(moved, noise_of_state(made, clean, t), noise))  # at t = 1 nothing has moved
     return noises[0], noises[1]

@@ -169,7 +169,10 @@ class HiFiGANStream:
         if batch < 1:
             raise ValueError(f"batch must be at least 1, not {batch}")
         self.vocoder, self.batch = vocoder, batch
-        self._frames = torch.zeros(batch, vocoder.config.n_mels, 0)  # context, then what waits
+        self._begin()
+
+    def _begin(self) -> None:
+        self._frames = torch.zeros(self.batch, self.vocoder.config.n_mels, 0)  # context, then what waits
         self._context = 0  # frames of it that have their sound already
 
     @property
@@ -197,7 +200,7 @@ class HiFiGANStream:
         """The rest (b s); then the stream is as new."""
         count = self._frames.shape[-1] - self._context
         rest = self._make(count, self._frames.shape[-1]) if count else torch.zeros(self.batch, 0)
-        self.__init__(self.vocoder, self.batch)
+        self._begin()
         return rest
 
     def state_dict(self) -> dict[str, Any]:

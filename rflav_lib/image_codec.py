@@ -6,6 +6,7 @@ VAE's own `shift_factor` and `scaling_factor`, so that the flow model sees value
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional
 from rflav_lib import ROOT
 from rflav_lib.model_folder import check_finite, opening
 
-ImageVAE = AutoencoderKL | AutoencoderTiny
+ImageVAE: TypeAlias = AutoencoderKL | AutoencoderTiny
 
 DEFAULT_BATCH = 32  # frames at once; it bounds the memory of a long clip
 

@@ -225,7 +225,7 @@ class Clip:
                     raise ValueError(f"clip {number} has {what} {ours}, clip 0 has {theirs}")
         starts = np.cumsum([0, *map(len, clips)])
         samples = [sample_at(int(start), first.frame_rate, first.sample_rate) for start in starts]
-        lengths = np.diff(samples)
+        lengths = np.diff(samples).tolist()
         sounds = [_fit(clip.waveform, length) for clip, length in zip(clips, lengths, strict=True)]
         frames = np.concatenate([clip.frames for clip in clips])
         return cls(frames, np.concatenate(sounds), first.frame_rate, first.sample_rate)

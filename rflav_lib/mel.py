@@ -112,7 +112,7 @@ class MelCodec(Float32Module, ConfigMixin):
         super().__init__()
         check_stft_settings(sample_rate, n_fft, win_length, hop_length)
         mel_frames = sample_rate / (frame_rate * hop_length) if frame_rate > 0 else 0.0
-        if round(mel_frames) < 1 or not math.isclose(mel_frames, round(mel_frames), rel_tol=1e-9):
+        if round(mel_frames) < 1 or not math.isclose(mel_frames, round(mel_frames)):
             raise ValueError(
                 f"{sample_rate} Hz at {frame_rate} video frames a second with a hop of {hop_length} samples "
                 f"gives {mel_frames:.4g} mel frames per video frame; choose numbers that give a whole one"
@@ -215,7 +215,7 @@ class MelCodec(Float32Module, ConfigMixin):
         if self.config.peak is None:
             return batch
         loudest = batch.abs().amax(dim=-1, keepdim=True)
-        return torch.where(loudest > 0, batch * (self.config.peak / loudest.clamp(min=1e-30)), batch)
+        return batch * (self.config.peak / loudest.clamp(min=1e-30))  # silence stays silence
 
 
 def check_finite_float(tensor: Tensor, name: str) -> None:

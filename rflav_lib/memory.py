@@ -71,8 +71,10 @@ class Memory:
     @classmethod
     def empty(cls, layout: MemoryLayout, video: Tensor, audio: Tensor) -> Self:
         """Memory for windows like video (b k c h w) and audio (b k f m), before the first frame."""
-        slots = (part.new_zeros(len(part), layout.frames, *part.shape[2:]) for part in (video, audio))
-        return cls(layout, *slots)
+        pictures, sounds = (
+            part.new_zeros(len(part), layout.frames, *part.shape[2:]) for part in (video, audio)
+        )
+        return cls(layout, pictures, sounds)
 
     @property
     def times(self) -> Tensor:
@@ -81,8 +83,8 @@ class Memory:
 
     def after(self, video: Tensor, audio: Tensor) -> Self:
         """Memory once the clean frame video (b c h w), audio (b f m) has been emitted."""
-        slots = (self._with(*pair) for pair in ((self.video, video), (self.audio, audio)))
-        return replace(self, **dict(zip(("video", "audio"), slots, strict=True)), emitted=self.emitted + 1)
+        video, audio = self._with(self.video, video), self._with(self.audio, audio)
+        return replace(self, video=video, audio=audio, emitted=self.emitted + 1)
 
     def _with(self, slots: Tensor, frame: Tensor) -> Tensor:
         sinks, context = slots.split([self.layout.sinks, self.layout.context], dim=1)

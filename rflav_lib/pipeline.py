@@ -166,6 +166,7 @@ class RFLAVPipeline(DiffusionPipeline):
             clean = torch.stack([encode_frames(self.vae, each) for each in pictures]).to(video_noise)
             frames = sampler.video_to_audio(clean.expand(batch, -1, -1, -1, -1), audio_noise, *settings)
         else:
+            assert num_frames is not None, "checked above: it may be left out only beside what is given"
             frames = sampler.stream(video_noise, audio_noise, generator, labels, warm_frames)
         latents, segments = zip(*(next(frames) for _ in self.progress_bar(range(num_frames))), strict=True)
         return self.decode(torch.stack(latents, dim=1), torch.stack(segments, dim=1), pictures, sounds)
@@ -198,7 +199,9 @@ class RFLAVPipeline(DiffusionPipeline):
         sampler = self.sampler(steps_per_frame, guidance_scale, dtype, compiled=compiled)
         vae = self.vae if dtype is None else copy.deepcopy(self.vae)
         if dtype is not None:  # the module's own `to`: diffusers' warns about every cast
-            vae = nn.Module.to(vae, dtype=dtype, memory_format=torch.channels_last)
+            vae = nn.Module.to(  # type: ignore[call-overload]  # its types leave out memory_format
+                vae, dtype=dtype, memory_format=torch.channels_last
+            )
         return ClipStream(self, sampler, chunk_frames, y, generator, vae, warm_frames)
 
     def sampler(

@@ -44,7 +44,7 @@ def profiles(
         generator = torch.Generator().manual_seed(0)
         roll = lambda s=sampler, w=window, g=generator: s.roll(*w, g, y)  # noqa: E731
         fast = isinstance(sampler, FastSampler)
-        dtype = sampler.network.dtype if fast else model.dtype
+        dtype = sampler.network.dtype if isinstance(sampler, FastSampler) else model.dtype
         step = median_seconds(roll, video.device) / sampler.steps_per_frame
         flops = step_flops(model, video, audio, y, fast)
         found[name] = {

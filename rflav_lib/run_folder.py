@@ -25,7 +25,7 @@ import yaml
 
 from rflav_lib.files import append_whole, read_json, whole
 from rflav_lib.provenance import provenance
-from rflav_lib.train_config import TrainConfig
+from rflav_lib.yaml_config import YamlConfig
 
 
 @contextmanager
@@ -79,22 +79,22 @@ def _write(path: Path, text: str) -> None:
 
 
 def record_start(
-    folder: Path, config: TrainConfig, step: int, processes: int, device: str, said: list[str]
+    folder: Path, config: YamlConfig, step: int, processes: int, device: str, said: list[str]
 ) -> None:
     """Write config.yaml and add an entry to run.json.
 
     Raises:
         ValueError: a run.json that is damaged, or a folder that cannot be written.
     """
-    path = folder / "run.json"
+    path, settings = folder / "run.json", asdict(config)
     starts = _starts(path)
-    _write(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
+    _write(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
     starts.append(
         {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "from_step": step,
             "changed": said,
-            "seed": config.seed,
+            "seed": settings["seed"],
             "processes": processes,
             "device": device,
             "command": sys.argv,

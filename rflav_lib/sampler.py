@@ -237,15 +237,16 @@ class RollingSampler:
         """The model's velocity of the window, guided where a scale is not 1. `t` is (b k)."""
         if memory is None:
             return self._guided(video, audio, t, y)
-        velocities = self._guided(*memory.before(video, audio, t), y)
-        return tuple(part[:, memory.layout.frames :] for part in velocities)
+        video, audio = self._guided(*memory.before(video, audio, t), y)
+        return video[:, memory.layout.frames :], audio[:, memory.layout.frames :]
 
     def _guided(self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         labelled = self.model(video, audio, t, y)
         if self._scales == (1, 1):
             return labelled
         null = self.model(video, audio, t, None)
-        return tuple(n + s * (label - n) for n, label, s in zip(null, labelled, self._scales, strict=True))
+        video, audio = (n + s * (label - n) for n, label, s in zip(null, labelled, self._scales, strict=True))
+        return video, audio
 
     def _step(
         self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None, memory: Memory | None

@@ -199,7 +199,7 @@ def _advice(run: TrainRun, trouble: str) -> str:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m rflav_lib.train", description=train.__doc__.splitlines()[0]
+        prog="python -m rflav_lib.train", description=str(train.__doc__).splitlines()[0]
     )
     parser.add_argument("config", help="YAML file, e.g. configs/toy-landscape.yaml")
     parser.add_argument("changes", nargs="*", metavar="key=value", help="settings that override the file's")
@@ -214,6 +214,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Command line: a YAML file and `key=value` changes."""
     options = parse(arguments)
+    config: TrainConfig | None = None
     try:
         config = TrainConfig.from_command_line(options.config, options.changes)
         accelerator = make_accelerator(config)
@@ -225,6 +226,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        if config is None:
+            raise
         print(
             f"interrupted: the last step is saved in {config.output_path}; the same command goes on",
             file=sys.stderr,

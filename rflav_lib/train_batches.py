@@ -9,8 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -38,13 +38,17 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         """Move every tensor; from pinned memory, without waiting for it."""
-        return type(self)(
-            *(None if x is None else x.to(device, non_blocking=True) for x in vars(self).values())
-        )
+        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
         """Copy to memory from which a GPU reads by itself."""
-        return type(self)(*(None if x is None else x.pin_memory() for x in vars(self).values()))
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Self:
+        changed: dict[str, Any] = {
+            name: None if tensor is None else change(tensor) for name, tensor in vars(self).items()
+        }
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True)
@@ -83,21 +87,22 @@ class Samples:
         drawn = [self._draw_one(step, number) for number in samples]
         *frames, labels, backs = zip(*drawn, strict=True)
         y = None if labels[0] is None else torch.stack(labels)
-        parts = (*(torch.stack(part) for part in frames), y)
-        return RollOutBatch(*parts, torch.stack(backs)) if self.config.rollout_probability else Batch(*parts)
+        video, audio, t, video_noise, audio_noise = (torch.stack(part) for part in frames)
+        if self.config.rollout_probability:
+            return RollOutBatch(video, audio, t, video_noise, audio_noise, y, torch.stack(backs))
+        return Batch(video, audio, t, video_noise, audio_noise, y)
 
     def _draw_one(self, step: int, number: int) -> tuple:
         config = self.config
         seed = np.random.SeedSequence((config.seed, step, number)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(seed))
         past = self._draw_past(generator)
-        video, audio, label = self.data.draw_window(generator, past + config.window)
+        video, audio, found = self.data.draw_window(generator, past + config.window)
         t, rolls = self.schedule.draw_phase(1, generator)
         history = [part[:past] if rolls else part[:0] for part in (video, audio)]
         video, audio, t = video[past:], audio[past:], t[0]
         video_noise, audio_noise = (torch.randn(x.shape, generator=generator) for x in (video, audio))
-        if label is not None:
-            label = self._drop_labels(self._checked(label, step, number), generator)
+        label = None if found is None else self._drop_labels(self._checked(found, step, number), generator)
         # what is not the paper's is drawn last: switched off, it leaves all other draws as they are
         back = self._draw_back(generator)
         if config.history_noise:
@@ -108,7 +113,7 @@ class Samples:
                 for noise in (video_noise, audio_noise)
             )
             history = [x + strength * torch.randn(x.shape, generator=generator) for x in history]
-        frames = video, audio, t, video_noise, audio_noise
+        frames: tuple[Tensor, ...] = video, audio, t, video_noise, audio_noise
         if self.memory.frames:
             frames = self._with_memory(history, frames)
         return *frames, label, back
@@ -209,6 +214,7 @@ class BatchSource:
             self._queue.append(self._ordered(last))
 
     def _ordered(self, key: tuple[int, int]) -> tuple[tuple[int, int], "Future[Batch]"]:
+        assert self._pool is not None, "batches are ordered only where there is a thread"
         return key, self._pool.submit(self._draw, *key)
 
     def _forget(self) -> None:

@@ -235,9 +235,9 @@ def evaluate(
         worlds: whose clips.
     """
     generator = torch.Generator().manual_seed(0)
-    result = {}
+    result: dict[str, float] = {}
     for world in worlds:
-        classes, means = CLASSES[world], {}
+        classes, means = CLASSES[world], dict[str, float]()
         for label, name in enumerate(classes or ("",)):
             number = label if classes else None
             made = [make_clip(world, UNSEEN_SEED, index, CLIP_FRAMES, number) for index in range(clips)]

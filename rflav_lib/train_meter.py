@@ -1,6 +1,6 @@
 """What log lines need, collected on the device at every step and read only when a line is due."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
@@ -82,7 +82,7 @@ class Meter:
             )
         else:
             return reading
-        return Reading(*list(vars(reading).values())[:-1], trouble)
+        return replace(reading, trouble=trouble)
 
     def _suspects(self, taken: tuple, finite: bool) -> str:
         """The samples at fault: those without a finite loss, or else the one with the largest."""

@@ -21,7 +21,6 @@ from rflav_lib.data.latents import LatentCache, encode_toy_clips
 from rflav_lib.data.windows import TrainingClips
 from rflav_lib.flow import (
     VelocityModel,
-    Weighting,
     flow_weight,
     rolling_flow_errors,
     velocity,
@@ -291,14 +290,14 @@ def on_main(accelerator: Accelerator, work: Callable[[], Any]) -> None:
         raise error[0]
 
 
-def weighted_errors(model: VelocityModel, batch: Batch, weighting: Weighting) -> tuple[Tensor, Tensor]:
+def weighted_errors(model: VelocityModel, batch: Batch, weighting: str) -> tuple[Tensor, Tensor]:
     """lambda(t) times the velocity error of each frame, two tensors (b k): their means add up to Eq. 10."""
     video_error, audio_error = rolling_flow_errors(model, **vars(batch))
     weight = weights(batch.t, weighting)
     return weight * video_error, weight * audio_error
 
 
-def weights(t: Tensor, weighting: Weighting) -> Tensor:
+def weights(t: Tensor, weighting: str) -> Tensor:
     """lambda(t), (b k). Clamped times weigh about 1e-36: their gradients would be denormal numbers, slow on CPUs."""
     weight = flow_weight(t, weighting)
     return torch.where(weight > NEGLIGIBLE_WEIGHT, weight, 0)

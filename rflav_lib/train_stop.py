@@ -1,7 +1,7 @@
 """Stopping at the end of a step: Ctrl-C, SIGTERM (what clusters send first), and many processes together."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
@@ -22,7 +22,7 @@ def deferred_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def _handled(handler: "signal.Handlers | object") -> Iterator[None]:
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     try:
         before = {number: signal.getsignal(number) for number in SIGNALS}
         for number in SIGNALS:

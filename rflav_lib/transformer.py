@@ -173,6 +173,7 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
         nn.init.xavier_uniform_(self.video_embedding.weight.flatten(1))
+        assert self.video_embedding.bias is not None, "convolutions have one unless told otherwise"
         nn.init.zeros_(self.video_embedding.bias)
         for table in (self.video_time_position, self.video_patch_position):
             nn.init.normal_(table, std=0.02)
@@ -228,7 +229,7 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         sines = self.frequencies((999 * t.float() + 1).flatten()).unflatten(0, t.shape)
         sines = sines.to(self.video_time.linear_1.weight.dtype)
         video, audio = self.video_time(sines), self.audio_time(sines)
-        if self.video_label is None:
+        if self.video_label is None or self.audio_label is None:
             return video, audio
         if y is None:
             y = torch.full(t.shape[:1], self.null_label, device=t.device)

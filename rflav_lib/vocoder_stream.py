@@ -32,8 +32,11 @@ class GriffinLimStream:
             raise ValueError(f"batch must be at least 1, not {batch}")
         self.vocoder, self.batch = vocoder, batch
         self._hop = vocoder.config.hop_length
-        device = vocoder.window.device
-        self._waiting = torch.zeros(batch, vocoder.config.n_mels, 0, device=device)  # log-mel not yet settled
+        self._begin()
+
+    def _begin(self) -> None:
+        bins, device = self.vocoder.config.n_mels, self.vocoder.window.device
+        self._waiting = torch.zeros(self.batch, bins, 0, device=device)  # log-mel not yet settled
         self._context: Tensor | None = None  # magnitudes of the last settled frames (b bins frames)
         self._past: Tensor | None = None  # their samples, as handed out
         self._tail: Tensor | None = None  # the last block's estimate of what follows them
@@ -64,7 +67,7 @@ class GriffinLimStream:
         rest = (
             self._settle(count, self._waiting, last=True) if count else self._waiting.new_zeros(self.batch, 0)
         )
-        self.__init__(self.vocoder, self.batch)
+        self._begin()
         return rest
 
     def state_dict(self) -> dict[str, Any]:
@@ -79,9 +82,10 @@ class GriffinLimStream:
             raise ValueError(
                 f"this state is of a stream of {tuple(theirs)} (sounds, mel bins), not {tuple(ours)}"
             )
-        self._waiting, self._context, self._past, self._tail = (
-            None if state[name] is None else state[name].to(self._waiting.device)
-            for name in ("waiting", "context", "past", "tail")
+        device = self._waiting.device
+        self._waiting = state["waiting"].to(device)
+        self._context, self._past, self._tail = (
+            None if state[name] is None else state[name].to(device) for name in ("context", "past", "tail")
         )
 
     def _settle(self, count: int, log_mel: Tensor, last: bool = False) -> Tensor:
@@ -98,7 +102,7 @@ class GriffinLimStream:
         spectra = torch.cat([context, spectra, *after], dim=-1)
         start, end = CONTEXT * hop, (CONTEXT + count) * hop
         estimate = self.vocoder.find_phases(spectra, ROUNDS, self._past)
-        if self._past is None:
+        if self._past is None or self._tail is None:  # at the beginning, both
             start -= hop // 2
         else:
             fade = torch.linspace(0, 1, FADE + 2, device=estimate.device)[1:-1]

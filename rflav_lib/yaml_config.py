@@ -3,7 +3,7 @@
 import difflib
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from reprlib import repr as short
 from types import NoneType, UnionType
@@ -48,6 +48,7 @@ def read_yaml(text: str, source: str) -> Any:
         raise ValueError(f"{source}: not readable as YAML: {reason}") from error
 
 
+@dataclass(frozen=True)
 class YamlConfig:
     """Base of frozen dataclasses of plain values: what is unknown or of another type is refused by name."""
 

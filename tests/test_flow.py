@@ -137,6 +137,18 @@ def test_squares_are_taken_in_float32_whatever_the_model_answers_in():
     torch.testing.assert_close(video_error, expected)
 
 
+def test_a_model_of_higher_precision_changes_no_type():
+    video, audio, t = window_inputs()
+    video_noise, audio_noise, _ = window_inputs(seed=1)
+
+    def model(video, audio, t, y):
+        return video.double(), audio.double()
+
+    inputs = model, video, audio, t, video_noise, audio_noise
+    rolled = rolled_out_noise(*inputs, None, torch.full((2,), 0.1))
+    assert {each.dtype for each in (*rolling_flow_errors(*inputs), *rolled)} == {torch.float32}
+
+
 def gaussian_world():
     """Data x ~ N(mean, deviation^2) of each modality, and the closed form of its velocity at `t`.
 
@@ -239,18 +251,22 @@ def test_a_roll_out_is_where_euler_steps_of_the_model_lead():
         expected = interpolate(clean[:1], noise[:1], start[None])[0] * (1 + factor * half) ** 2
         found = interpolate(clean[:1], rolled[:1], t[:1])[0]
         assert_within(found[1:], expected[1:], 1e-5)
-    assert not noises[0].requires_grad
 
 
 def test_a_perfect_model_rolls_out_to_where_the_noise_was():
     video, audio, t = window_inputs(2, 4)
     video_noise, audio_noise, _ = window_inputs(2, 4, seed=1)
 
-    def perfect(*_):
-        return video - video_noise, audio - audio_noise
+    weight, calls = torch.ones((), requires_grad=True), []
+
+    def perfect(*inputs):
+        calls.append(inputs)
+        return weight * (video - video_noise), weight * (audio - audio_noise)
 
     rolled = rolled_out_noise(
         perfect, video, audio, 0.9 * t, video_noise, audio_noise, None, torch.tensor([0.1, 0.3])
     )
+    assert len(calls) == 1, "one step if nothing else is asked"
+    assert not any(noise.requires_grad for noise in rolled), "training does not go back through the roll-out"
     for found, noise in zip(rolled, (video_noise, audio_noise), strict=True):
         assert_within(found, noise, 1e-4)

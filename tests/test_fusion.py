@@ -9,8 +9,10 @@ from rflav_lib.fusion import (
     FUSIONS,
     AverageFusion,
     ConditionedAverageFusion,
+    Fusion,
     JointAttentionFusion,
     feed_forward,
+    frame_causal_mask,
 )
 from rflav_lib.transformer import RFLAVBlock, RFLAVTransformer
 from tests.golden import TINY, assert_within, open_gates, open_model, window_inputs
@@ -275,3 +277,25 @@ def test_unknown_fusion_is_refused_with_the_names_there_are():
         RFLAVTransformer(**TINY, fusion="concatenate")
     with pytest.raises((ValueError, KeyError), match="concatenate"):
         RFLAVBlock(24, 3, 4.0, "concatenate", True)
+
+
+@EACH_FUSION
+def test_a_feed_forward_is_four_times_as_wide_if_nothing_else_is_asked(fusion):
+    module = FUSIONS[fusion](8, 2)
+    assert module.video_mlp[0].out_features == module.audio_mlp[0].out_features == 32
+    assert FUSIONS[fusion](8, 2, 3.0).video_mlp[0].out_features == 24
+
+
+def test_joint_attention_is_causal_if_nothing_else_is_asked():
+    assert JointAttentionFusion(8, 2).causal
+
+
+def test_a_token_looks_at_its_own_frame_and_those_before():
+    T, F = True, False
+    assert frame_causal_mask(2, 2).tolist() == [[T, T, F, F], [T, T, F, F], [T, T, T, T], [T, T, T, T]]
+    assert frame_causal_mask(2, 2, "meta").device.type == "meta"
+
+
+def test_a_fusion_must_say_how_tokens_mix():
+    with pytest.raises(NotImplementedError):
+        Fusion(8, 2, 4.0, causal=True)(*tokens_and_conditions())

@@ -6,7 +6,14 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from rflav_lib.mel import LOG_FLOOR, MelCodec
+from rflav_lib.mel import (
+    LOG_FLOOR,
+    Float32Module,
+    MelCodec,
+    check_log_mel,
+    check_stft_settings,
+    mel_filter_bank,
+)
 from tests.golden import assert_within, vectors
 
 AIST_SCALE = 3.5009668382765917
@@ -155,6 +162,10 @@ def test_survives_a_pipeline_cast(golden):
         ({"audio_scale": math.nan}, "audio_scale"),
         ({"peak": 0.0}, "peak"),
         ({"sample_rate": -1}, "positive"),
+        ({"hop_length": 0}, "positive"),
+        ({"n_fft": 160, "win_length": 160, "hop_length": 162}, "not negative"),
+        ({"f_min": 8000.0}, "8000.0..8000.0 Hz"),
+        ({"peak": 1.01}, "peak"),
     ],
 )
 def test_impossible_settings(settings, message):
@@ -192,3 +203,59 @@ def test_a_sound_of_another_rate_is_refused():
     assert torch.equal(codec.encode(sound, sample_rate=16000), codec.encode(sound))
     with pytest.raises(ValueError, match="44100 samples a second, this codec needs 16000: resample"):
         codec.encode(sound, sample_rate=44100)
+
+
+def test_settings_at_their_limits():
+    check_stft_settings(1, 1, 1, 1)
+    assert mel_filter_bank(16000, 2048, 1, 0.0, 8000.0).shape == (1025, 1)
+    assert MelCodec(n_mels=8, win_length=2048, peak=1.0).config.peak == 1
+    assert MelCodec(n_mels=8, frame_rate=100).frames_per_segment == 1
+    assert MelCodec(n_mels=8, frame_rate=1).frames_per_segment == 100
+
+
+def test_the_shortest_sound():
+    """Reflection needs a sample more than it adds; without any, a mel frame needs a hop."""
+    assert MelCodec(n_mels=8).log_mel(torch.zeros(945)).shape == (1, 8, 5)
+    unpadded = MelCodec(n_mels=8, n_fft=160, win_length=160, frame_rate=100)
+    assert unpadded.encode(torch.zeros(160)).shape == (1, 1, 1, 8)
+    with pytest.raises(ValueError, match="at least 160 samples"):
+        unpadded.encode(torch.zeros(159))
+
+
+def test_quiet_sound_meets_the_epsilon_and_the_floor():
+    """Magnitudes are sqrt(power + 1e-9), mel magnitudes at least 1e-5: what that makes of sound at -100 dB."""
+    codec = MelCodec(peak=None)
+    sound = 1e-5 * torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    frames = torch.nn.functional.pad(sound[None], (944, 944), mode="reflect")[0].unfold(0, 2048, 160)
+    window = torch.nn.functional.pad(torch.hann_window(1024), (512, 512))
+    power = torch.fft.rfft(frames * window).abs().square()
+    mel = (power + 1e-9).sqrt() @ codec.filter_bank
+    assert (mel < 1e-5).any() and (mel > 1e-5).any() and (power < 1e-8).any()
+    assert_within(codec.log_mel(sound)[0], mel.clamp(min=1e-5).log().mT, TOLERANCE)
+
+
+class _Parent(Float32Module):
+    def __init__(self):
+        super().__init__()
+        self.child = torch.nn.Linear(2, 2)
+
+
+def test_a_cast_moves_everything_but_keeps_the_precision():
+    codec = MelCodec(n_mels=8).to("meta", torch.bfloat16)
+    assert codec.filter_bank.device.type == "meta" and codec.filter_bank.dtype == torch.float32
+    weight = _Parent().to("meta", torch.bfloat16).child.weight
+    assert weight.device.type == "meta" and weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("shape", [(8, 5), (1, 1, 8, 5), (1, 7, 5), (1, 8, 0), (0, 8, 5)])
+def test_what_is_no_log_mel_is_refused(shape):
+    check_log_mel(torch.zeros(1, 8, 5), 8)
+    with pytest.raises(ValueError, match="m=8 and nothing empty"):
+        check_log_mel(torch.zeros(shape), 8)
+
+
+def test_a_log_mel_of_no_numbers_is_refused():
+    with pytest.raises(TypeError, match="log_mel must be floating point"):
+        check_log_mel(torch.zeros(1, 8, 5, dtype=torch.int64), 8)
+    with pytest.raises(ValueError, match="log_mel contains NaN"):
+        check_log_mel(torch.full((1, 8, 5), math.nan), 8)

@@ -182,3 +182,36 @@ def test_without_transition_the_draws_are_those_of_eq_8():
 def test_a_share_of_transition_that_theta_leaves_no_room_for_is_refused():
     with pytest.raises(ValueError, match=r"transition_probability must lie in .* = 0.8.*, not 0.9"):
         RollingSchedule(10, 0.2, 0.9)
+
+
+def test_the_paper_s_setting_is_the_default():
+    assert RollingSchedule() == RollingSchedule(
+        window=10, preroll_probability=0.2, transition_probability=0.0
+    )
+
+
+def test_times_are_computed_in_float64():
+    w = torch.linspace(0, 1, 7, dtype=torch.float64)
+    k = torch.arange(7, dtype=torch.float64)
+    expected = (1 - (k / 7 + w[:, None])).clamp(0, 1)
+    assert_within(RollingSchedule(7).prerolling(w), expected, 1e-15)
+    for _, dt in RollingSchedule(7).roll_steps(3):
+        assert torch.equal(dt, torch.full((7,), 1 / 21)), "rounded once, at the end"
+
+
+def test_times_lie_where_w_does():
+    """On the device that only knows shapes, anything made elsewhere would be refused."""
+    w = torch.zeros(2, device="meta")
+    for times in (RollingSchedule(4).rolling, RollingSchedule(4).prerolling):
+        assert times(w).device.type == "meta"
+
+
+def test_a_w_of_zero_is_kept_off_the_end_too(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda *size, generator=None: torch.zeros(size))
+    t = RollingSchedule(4).draw(3)
+    assert torch.equal(t[:, 0], torch.full((3,), 1 - 1e-6))
+
+
+def test_transition_may_take_all_that_prerolling_leaves():
+    _, rolls = RollingSchedule(4, 0.5, 0.5).draw_phase(100, torch.Generator().manual_seed(0))
+    assert not rolls.any()

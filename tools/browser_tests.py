@@ -26,9 +26,9 @@ def install_browser() -> None:
     """Try apt-get, where it is and may be used."""
     if shutil.which("apt-get") and os.geteuid() == 0:
         print("installing chromium with apt-get ...", flush=True)
-        quiet = {"stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
+        silent = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", "-q", *command], check=False, **quiet)
+            subprocess.run(["apt-get", "-q", *command], check=False, stdout=subprocess.DEVNULL, env=silent)
 
 
 def main() -> int:

@@ -117,12 +117,14 @@ def linked(text: str, page: Page, root: Path) -> tuple[str, set[Path]]:
     here, needed = place(page.path, root), set()
     soup = BeautifulSoup(text, "html.parser")
     for anchor in soup.find_all("a", href=True):
-        target = target_of(anchor["href"], page.path, root)
+        address = str(anchor["href"])
+        target = target_of(address, page.path, root)
         if target is not None:
             needed.add(target)
-            fragment = urlsplit(anchor["href"]).fragment
+            fragment = urlsplit(address).fragment
             anchor["href"] = f"{up(here)}{place(target, root)}" + (f"#{fragment}" if fragment else "")
     bar = BeautifulSoup(BAR.format(index=f"{up(here)}index.html"), "html.parser")
+    assert soup.body is not None, "every page has one"
     soup.body.insert(0, bar)
     return str(soup), needed
 

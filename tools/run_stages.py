@@ -31,9 +31,9 @@ HALVES = (
 NBVAL = ["pytest", "--nbval", "-p", "no:python", "-q"]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-Command = Sequence[str]
+Command = list[str]  # of a stage; a tuple holds those that run beside each other
 STAGES: dict[str, list[Command | tuple[Command, ...]]] = {
-    "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "--quiet", "."]],
+    "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "--quiet", "."], ["mypy"]],
     "fast": [["pytest", "tests", "-q", "-m", "not slow", f"--ignore={PAPERMILL}"]],
     "tests": [["pytest", "tests", "-q", "--durations=10", f"--ignore={PAPERMILL}"]],
     "papermill": [["pytest", PAPERMILL, "-q"]],
@@ -67,6 +67,7 @@ def run(command: Command, share: int = 1) -> tuple[int, Counter[str]]:
         errors="replace",
         env=threads | os.environ,
     ) as process:
+        assert process.stdout is not None, "it is a pipe"
         for line in process.stdout:
             if share == 1:
                 print(line, end="", flush=True)
@@ -98,18 +99,19 @@ def run_stages(names: Sequence[str], stages: dict[str, list[Command | tuple[Comm
     seconds: dict[str, float] = {}
     total: Counter[str] = Counter()
     status = 0
+    last: Command = []
     for name in names:
         print(f"\n== {name}", flush=True)
         began = time.monotonic()
         for command in stages[name]:
             beside = command if isinstance(command, tuple) else (command,)
-            status, counted, command = run_beside(beside)
+            status, counted, last = run_beside(beside)
             total += counted
             if status:
                 break
         seconds[name] = time.monotonic() - began
         if status:
-            print(f"\n{name} failed: {' '.join(command)}")
+            print(f"\n{name} failed: {' '.join(last)}")
             break
     print("\nseconds: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()))
     if total:

@@ -133,6 +133,7 @@ def install(environment: Environment, announce: Callable[[str], None] = print) -
     )  # fmt: skip
     try:
         with environment.log.open("w", encoding="utf-8") as log:
+            assert process.stdout is not None, "it is a pipe"
             follow(process.stdout, log.write, announce)
         if process.wait() != 0:
             raise SetupError(explain(environment.log.read_text(encoding="utf-8"), environment.log))
@@ -201,7 +202,11 @@ def explain(output: str, log: Path) -> str:
 
 def check_import(environment: Environment) -> None:
     """That the packages are there does not mean that they load: a system library may be missing."""
-    command = [environment.python, "-c", "import torch, torchaudio, torchvision, diffusers, av, rflav_lib"]
+    command = [
+        str(environment.python),
+        "-c",
+        "import torch, torchaudio, torchvision, diffusers, av, rflav_lib",
+    ]
     tried = subprocess.run(command, capture_output=True, text=True, cwd=environment.root, check=False)
     if tried.returncode:
         last = (tried.stderr.strip().splitlines() or ["no message"])[-1]

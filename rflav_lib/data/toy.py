@@ -9,7 +9,7 @@ The clock: frame k shows the instant (k + 0.5) / 10 s, the middle of the sound t
 0.1 s of it (see `toy_scenes.canvas.flash`) and sounds from the first sample at or after it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,7 +57,7 @@ class ToyClip:
     world: str
     label: int | None
     events: tuple[Event, ...]
-    facts: dict[str, float | int | str]
+    facts: Mapping[str, float | int | str]
 
 
 def make_clip(world: str, seed: int, index: int, num_frames: int = 40, label: int | None = None) -> ToyClip:

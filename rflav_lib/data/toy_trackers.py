@@ -199,7 +199,7 @@ def pitch_agreement(frames: NDArray[np.uint8], log_mel: ArrayLike, label: int | 
 
 
 def _check_frames(frames: NDArray[np.uint8]) -> None:
-    shape = getattr(frames, "shape", ())
+    shape: tuple[int, ...] = getattr(frames, "shape", ())
     if len(shape) != 4 or tuple(shape[1:]) != (SIZE, SIZE, 3) or shape[0] == 0 or frames.dtype != np.uint8:
         found = f"{shape} {getattr(frames, 'dtype', type(frames).__name__)}"
         raise ValueError(f"frames must be uint8 (k 64 64 3) with at least one frame, got {found}")

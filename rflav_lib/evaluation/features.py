@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rflav_lib.evaluation.clip_sets import ClipSet
 from rflav_lib.evaluation.networks import Measure
@@ -105,7 +106,7 @@ class Extractor:
         for clip in job.clips.clips(job.numbers):
             yield clip if network.sample_rate is None else resampled(clip, network.sample_rate)
 
-    def _described(self, job: FeatureJob) -> dict[str, object]:
+    def _described(self, job: FeatureJob) -> dict[str, Any]:
         rate = self.network(job.measure).sample_rate
         return {
             "data": job.clips.name,

@@ -126,7 +126,7 @@ class Evaluation:
 
     def row_sets(self) -> dict[str, tuple[ClipSet, Make]]:
         """One for each row."""
-        found = {}
+        found: dict[str, tuple[ClipSet, Make]] = {}
         for row in self.config.rows:
             sampler = self.samplers[self.row_key(row)]
             found[self.row_key(row)] = (

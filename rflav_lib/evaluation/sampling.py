@@ -130,7 +130,7 @@ class RowSampler:
         pipeline = self.pipeline
         labels = None
         if pipeline.transformer.config.num_classes:
-            labels = [self.class_names.index(self.conditions[number].label) for number in numbers]
+            labels = [self.class_names.index(self.conditions[number].label or "") for number in numbers]
         return pipeline(
             num_frames=self.frames,
             num_clips=len(numbers),
@@ -143,13 +143,13 @@ class RowSampler:
 
     def _completed(self, numbers: Sequence[int]) -> list[Clip]:
         side = "audio" if self.row.task == "a2v" else "video"
-        given = [self._given(number) for number in numbers]
+        given: dict[str, Any] = {side: [self._given(number) for number in numbers]}
         try:
             return self.pipeline(
                 steps_per_frame=self.facts["steps_per_frame"],
                 generator=[noise_of(self.seed, number) for number in numbers],
                 condition_scale=self.row.scale,
-                **{side: given},
+                **given,
             )
         except ValueError as error:
             raise ValueError(

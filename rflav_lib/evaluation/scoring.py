@@ -85,6 +85,6 @@ def score_all(
             for metric, figure in figures.items():
                 found[key][metric] = as_json(figure, limits.get(metric))
                 by_metric.setdefault(metric, []).append(figure)
-    for figures in by_metric.values():
-        check_comparable(figures)
+    for of_one_metric in by_metric.values():
+        check_comparable(of_one_metric)
     return found, list(dict.fromkeys(told))

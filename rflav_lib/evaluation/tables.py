@@ -16,6 +16,7 @@ from rflav_lib.files import read_json, whole
 
 Run = dict[str, Any]
 TableRow = dict[str, Any]
+Line = tuple[str, TableRow, paper.Printed | None]  # name, figures, what the paper prints
 FORMAT = 1
 COLUMNS = ("fvd", "kvd", "fad_exact", "fad_mmd")
 LETTERS = {"joint_attention": "(a)", "average": "(b)", "conditioned_average": "(c)"}
@@ -121,10 +122,8 @@ def _metrics(run: Run, rows: Sequence[TableRow]) -> list[str]:
     return [metric for metric in COLUMNS if any(metric in row["figures"] for row in rows)]
 
 
-def _compared(
-    title: str, run: Run, rows: Sequence[tuple[str, TableRow, paper.Printed | None]], first: str
-) -> str:
-    """A table of rows (name, figures, what the paper prints), ours on the left, the paper's on the right."""
+def _compared(title: str, run: Run, rows: Sequence[Line], first: str) -> str:
+    """A table of rows, ours on the left, the paper's on the right."""
     metrics = _metrics(run, [row for _, row, _ in rows])
     head = [first, *(_column_title(run, metric) for metric in metrics)]
     floor = "fad_mmd" in metrics
@@ -172,7 +171,7 @@ def _table_1b(run: Run) -> str:
 
 def _table_2(run: Run) -> str:
     beside = run["config"]["beside"]
-    lines = [("real against real", run["real"], paper.REAL[beside])]
+    lines: list[Line] = [("real against real", run["real"], paper.REAL[beside])]
     for row in _joint(run):
         same = row["window"] == PRINTED_WINDOW and row["fusion"] == REFERENCE
         lines.append(

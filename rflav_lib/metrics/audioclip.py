@@ -52,6 +52,8 @@ class FBSP(nn.Module):
     With its first parameters (m = 0, fb = 1, fc = k) a Fourier sum with bins 44100 / 2047 Hz apart: no FFT.
     """
 
+    t: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.m = nn.Parameter(torch.zeros(BINS))
@@ -107,6 +109,10 @@ class AudioCLIP(FeatureNetwork):
     layer = "fc, 1024, not normalised"
     width = 1024
     sample_rate = SAMPLE_RATE
+    window: Tensor
+    conv1: nn.Module
+    bn1: nn.Module
+    fc: nn.Module
 
     def __init__(self, mode: Mode = "exact", weights: str = "random weights") -> None:
         super().__init__()

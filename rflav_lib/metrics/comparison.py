@@ -130,8 +130,8 @@ def compare(
     value = chosen.distance(x, y)
     low, high = interval(x, y, chosen.distance, value, resamples, seed) if resamples else (math.nan, math.nan)
     floor = chosen.scale * chosen.distance(x, x) if chosen.has_floor else 0.0
-    scaled = (chosen.scale * number for number in (value, low, high))
-    return Figure(metric, *scaled, floor, reference.origin, samples.origin)
+    value, low, high = (chosen.scale * number for number in (value, low, high))
+    return Figure(metric, value, low, high, floor, reference.origin, samples.origin)
 
 
 def check_comparable(figures: Sequence[Figure], *, different_n: bool = False) -> None:

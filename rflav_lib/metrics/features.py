@@ -123,7 +123,8 @@ def extract(
         )
     weight = next(network.parameters(), None)
     device = "cpu" if weight is None else weight.device
-    source, found, first = iter(clips), [], None
+    source, first = iter(clips), None
+    found: list[Tensor] = []
     with tqdm(total=samples, desc=network.name, unit="clip", disable=not progress) as bar:
         while (done := sum(map(len, found))) < samples:
             batch = list(islice(source, min(size, samples - done)))

@@ -65,7 +65,7 @@ def long_clip(pipe: RFLAVPipeline, number: int, settings: LongSettings) -> Clip:
         generator=torch.Generator().manual_seed(int(noise >> np.uint64(1))),
         dtype=DTYPES[settings.dtype],
     )
-    parts = []
+    parts: list[Clip] = []
     while sum(map(len, parts)) < settings.frames:
         parts.append(next(stream))
     return part(Clip.concatenate(parts), 0, settings.frames)

@@ -5,17 +5,19 @@ through the same measure: they drift, loop and are in time to some degree too, a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rflav_lib.data.toy_trackers import av_offset
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
-from rflav_lib.metrics.distances import FAD_SCALE, frechet, kernel_distance
+from rflav_lib.metrics.distances import FAD_SCALE, Distance, frechet, kernel_distance
 from rflav_lib.metrics.features import FeatureNetwork
 from rflav_lib.metrics.long_clips import part
 from rflav_lib.metrics.longform import (
@@ -32,7 +34,7 @@ from rflav_lib.metrics.longform import (
 )
 from rflav_lib.metrics.loop_table import Distances, pixel_distances
 from rflav_lib.metrics.loops import beside, looping_share, read_loops
-from rflav_lib.metrics.sync import av_align, beat_alignment, over_clips, tempo
+from rflav_lib.metrics.sync import AgainstChance, av_align, beat_alignment, over_clips, tempo
 from rflav_lib.metrics.sync_classifier import SyncClassifier
 from rflav_lib.metrics.toy import median_with_interval, share_with_interval
 
@@ -114,9 +116,7 @@ def _distances(
             continue
         factor = scale if distance is frechet else 1.0
         curves = {
-            name: distance_curve(
-                each, reference, lambda x, y, d=distance, s=factor: s * d(x, y), resamples, seed
-            )
+            name: distance_curve(each, reference, partial(_scaled, distance, factor), resamples, seed)
             for seed, (name, each) in enumerate(windows.items())
         }
         found[title] = _pair(curves)
@@ -237,7 +237,7 @@ def sync_report(
         Clip(picture.frames, sound.waveform, picture.frame_rate, picture.sample_rate)
         for picture, sound in zip(generated, [*generated[1:], generated[0]], strict=True)
     ]
-    scores = {"AV-Align": av_align}
+    scores: dict[str, Callable[[Clip], AgainstChance]] = {"AV-Align": av_align}
     if labels[0] is None:  # a dance has a beat; the figure of toy-dance is fastest on it
         scores["beats"] = lambda clip: beat_alignment(clip, kind="peaks")
     for title, score in scores.items():
@@ -271,3 +271,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
+
+
+def _scaled(distance: Distance, factor: float, x: Tensor, y: Tensor) -> float:
+    return factor * distance(x, y)

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.metrics.loop_controls import beats_shuffled, shuffled, wandering
 from rflav_lib.metrics.loops import (
+    Array,
     LoopReading,
     calibrate,
     distance_matrix,
@@ -35,11 +36,11 @@ KINDS = ("frames shuffled", "speed wanders", "beats shuffled", "fireworks")
 RIGHT_LENGTH = 0.03  # a measured loop may be off by this share of its true length
 
 Frames = NDArray[np.uint8]
-Distances = Callable[[Frames], NDArray[np.float64]]
+Distances = Callable[[Frames], Array]
 """Frames (k h w 3) -> distances (k k) of all pairs."""
 
 
-def pixel_distances(frames: Frames) -> NDArray[np.float64]:
+def pixel_distances(frames: Frames) -> Array:
     """The stand-in for LPIPS: Euclidean distance of frames shrunk to 16x16."""
     return distance_matrix(small_pixels(frames))
 
@@ -78,7 +79,7 @@ def dances(seed: int, count: int, frames: int) -> Iterator[tuple[Frames, NDArray
         made = make_clip("toy-dance", seed, index, frames)
         index += 1
         rate = made.clip.frame_rate
-        length = rate * made.facts["loop_seconds"]
+        length = rate * float(made.facts["loop_seconds"])
         if length < frames / 2:
             found += 1
             beats = np.array([rate * event.time - 0.5 for event in made.events if event.kind == "beat"])

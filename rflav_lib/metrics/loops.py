@@ -27,7 +27,7 @@ from torch import Tensor
 
 from rflav_lib.metrics.toy import share_with_interval
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 AS_DEEP = 0.6  # share of the deepest minimum: multiples of a loop are as deep, or deeper where they fit whole frames
 PADDING = 4  # the spectrum is read this much finer than its length gives
 

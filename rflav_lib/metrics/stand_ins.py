@@ -7,6 +7,7 @@ Each says in its name that it is a stand-in, so that every table does. Their wei
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +50,8 @@ class MobileNetStandIn(FeatureNetwork):
     layer = "last block, mean over frames and mean change"
     width = 640
     side = 128  # pixels; frames are brought to it, bilinear with antialias
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, weights: str = "random weights") -> None:
         super().__init__()
@@ -89,7 +92,7 @@ class YamnetStandIn(FeatureNetwork):
     sample_rate = 16_000
     patch = 15_600  # samples
 
-    def __init__(self, interpreter: object, weights: str) -> None:
+    def __init__(self, interpreter: Any, weights: str) -> None:
         super().__init__()
         self.weights = weights
         self._run = interpreter

@@ -142,6 +142,7 @@ class ToyListener(ToyNetwork):
     layer = "64 numbers before the scenes"
     file = "listener.safetensors"
     sample_rate = 16_000
+    mel: MelCodec
 
     def __init__(self) -> None:
         super().__init__()

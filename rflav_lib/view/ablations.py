@@ -91,12 +91,12 @@ def verdict(runs: Runs, name: str, side: int) -> tuple[str, str]:
         return "", ""
     ours = direction(found)
     told = f"{found['value']:+.3g} ({found['low']:+.3g} to {found['high']:+.3g}): {ours}"
-    figures = claim.ours[side], claim.theirs[side]
-    if None in figures:
+    printed, beside = claim.ours[side], claim.theirs[side]
+    if printed is None or beside is None:
         return told, "no figure"
     if ours == "undecided":
         return told, "cannot tell"
-    theirs = "farther" if figures[0] > figures[1] else "nearer"
+    theirs = "farther" if printed > beside else "nearer"
     return told, "yes" if theirs == ours else "no"
 
 

@@ -98,7 +98,9 @@ def _enlargement(h: int, w: int) -> int:
 def _draw_frames(axes: Axes, clip: "Clip") -> None:
     k, h, w, _ = clip.frames.shape
     box = axes.get_position()
-    inches_wide, inches_high = box.width * STRIP_WIDTH, box.height * axes.figure.get_figheight()
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "axes that are drawn on have one"
+    inches_wide, inches_high = box.width * STRIP_WIDTH, box.height * figure.get_figheight()
     width = clip.duration * inches_high * w / h / inches_wide  # in s, of one picture at full height
     height = min(1.0, clip.duration / width)  # a picture wider than the whole clip lasts is drawn smaller
     width *= height

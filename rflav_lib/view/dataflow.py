@@ -188,7 +188,7 @@ def _places(flow: DataFlow) -> dict[Node, tuple[float, float]]:
     for node in flow.nodes:
         branch = _branch(node, lambda n: hearers[n]) or _branch(node, lambda n: n.sources)
         inwards = 0 if node in stream else -1 if node.kind == "input" else 1
-        column = {"video": inwards, "audio": 2 * MIDDLE - inwards}.get(branch, MIDDLE)
+        column = {"video": inwards, "audio": 2 * MIDDLE - inwards}.get(branch or "", MIDDLE)
         places[node] = (float(column), -float(row[node]))
     return places
 

@@ -1,6 +1,7 @@
 """The exercises' judge: says nothing until the reader has predicted, so that a stored notebook gives nothing away."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 
 def judge(prediction: object, measured: object, tolerance: float = 0.0) -> str:
@@ -27,17 +28,20 @@ def _agrees(prediction: object, measured: object, tolerance: float) -> bool:
     if _is_list(measured):
         if not _is_list(prediction) or len(prediction) != len(measured):
             raise TypeError(f"predict a list of {len(measured)}, not {prediction!r}")
-        agreed = [_agrees(*pair, tolerance) for pair in zip(prediction, measured, strict=True)]
+        pairs = zip(prediction, measured, strict=True)
+        agreed = [_agrees(one, other, tolerance) for one, other in pairs]
         return all(agreed)  # only now, so that each has been checked for its kind
     for kind, name in ((bool, "True or False"), (str, "a word"), (int | float, "a number")):
         if isinstance(measured, kind):
             if not isinstance(prediction, kind) or (kind is not bool and isinstance(prediction, bool)):
                 raise TypeError(f"predict {name}, not {prediction!r}")
-            return abs(prediction - measured) <= tolerance if name == "a number" else prediction == measured
+            if kind is not bool and isinstance(prediction, int | float) and isinstance(measured, int | float):
+                return abs(prediction - measured) <= tolerance
+            return prediction == measured
     raise TypeError(f"cannot judge a {type(measured).__name__}: measure a number, a word, a truth, or a list")
 
 
-def _is_list(value: object) -> bool:
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 

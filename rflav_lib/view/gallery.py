@@ -10,6 +10,7 @@ results/, where the measurements are kept: nothing is measured here.
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def pictures(root: Path = ROOT) -> dict[str, Callable[[], bytes]]:
     """Name -> how to draw it, as a PNG file; each raises MissingError where its source is not there."""
     drawn: dict[str, Callable[[], bytes]] = {}
     for name in CLASSES[LANDSCAPE]:
-        drawn[name] = lambda name=name: _strip(root / "checkpoints" / LANDSCAPE, (name,))
+        drawn[name] = partial(_strip, root / "checkpoints" / LANDSCAPE, (name,))
     drawn[DANCE] = lambda: _strip(root / "checkpoints" / DANCE)
     measured = root / "results" / f"{LANDSCAPE}.json"
     drawn[OFFSETS] = lambda: png(

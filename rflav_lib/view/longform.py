@@ -6,6 +6,7 @@ given. Nothing is computed here: what is drawn stands in the report.
 
 import base64
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,9 @@ def save_overview(report: Report, path: Path) -> None:
     heights = (2.3 * -(-count // COLUMNS), 0.95 * lines, 4.4, 2.6)
     with plt.rc_context({"figure.autolayout": False}):
         page = plt.figure(figsize=(10, sum(heights)), layout="constrained")
-        draw = (curves, strips, self_similarity, loop_scores)
-        for each, place in zip(draw, page.subfigures(4, 1, height_ratios=heights), strict=True):
+        draw: tuple[Callable[..., object], ...] = (curves, strips, self_similarity, loop_scores)
+        places = page.subfigures(4, 1, squeeze=False, height_ratios=heights).flat
+        for each, place in zip(draw, places, strict=True):
             each(report, figure=place)
         with whole(path) as draft:
             page.savefig(draft, format="png", dpi=110)

@@ -171,7 +171,9 @@ class Player(anywidget.AnyWidget):
             except Exception as error:
                 self._say(str(error))
             else:
-                self._say(f"saved {self.seen.duration:.1f} s as {_short(path)}")
+                seen = self.seen
+                assert seen is not None, "it has just been saved"
+                self._say(f"saved {seen.duration:.1f} s as {_short(path)}")
 
     def _send_clip(self, run: int, first: int, clip: Clip, speed: float) -> None:
         pictures, sizes = _packed(clip.frames)

@@ -8,7 +8,6 @@ COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7")
 """From the Okabe-Ito palette: they stay apart under every common colour blindness."""
 
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-MARKERS = ("o", "s", "^", "D", "v")
 
 
 def use() -> None:

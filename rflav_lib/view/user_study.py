@@ -37,12 +37,13 @@ class StudyPage(anywidget.AnyWidget):
     _esm = Path(__file__).with_name("user_study.js")
     _css = Path(__file__).with_name("user_study.css")
     state = traitlets.Dict().tag(sync=True)
-    questions = traitlets.List().tag(sync=True)
+    questions: traitlets.List[list[str]] = traitlets.List().tag(sync=True)
 
     def __init__(self, study: Study, answers: Answers, frame_rate: float, sample_rate: int) -> None:
         self.study, self.answers = study, answers
         self._rates = frame_rate, sample_rate
-        self._rater, self._left = "", []
+        self._rater = ""
+        self._left: list[Trial] = []
         self._encoded = lru_cache(maxsize=4)(self._encode)
         super().__init__(questions=[[name, text] for name, text in QUESTIONS.items()])
         self._show("welcome")

@@ -60,7 +60,8 @@ class ClipEncoder:
         Raises:
             MediaError: a file that cannot be read. ValueError: fewer frames than expected, or values too large.
         """
-        latents, segments = [], []
+        latents: list[Tensor] = []
+        segments: list[Tensor] = []
         for images in _rebatched(self._images(spans, segments), DEFAULT_BATCH):
             latents.append(encode_images(self.vae, images).cpu())
             progress(len(images))

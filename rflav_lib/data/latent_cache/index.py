@@ -116,7 +116,8 @@ class CacheIndex:
         keys = (
             "codecs", "preprocessing", "source", "class_names", "latent_shape", "mel_shape", "shard_frames",
         )  # fmt: skip
-        return differences(*({key: getattr(index, key) for key in keys} for index in (self, other)))
+        ours, theirs = ({key: getattr(index, key) for key in keys} for index in (self, other))
+        return differences(ours, theirs)
 
     def write(self, folder: Path) -> None:
         """Write `index.json`, whole or not at all."""

@@ -59,7 +59,7 @@ class Patch(NamedTuple):
     (k p 1).
     """
 
-    index: NDArray[np.intp]
+    cells: NDArray[np.intp]
     x: Array
     y: Array
 
@@ -103,7 +103,7 @@ class Canvas:
         alpha = alpha.astype(np.float32, copy=False)
         keep = 1 - alpha
         for channel in range(3):
-            index = patch.index + channel * SIZE * SIZE
+            index = patch.cells + channel * SIZE * SIZE
             self._flat[index] = self._flat.take(index) * keep + alpha * np.float32(colour[channel])
 
     def disc(
@@ -131,8 +131,8 @@ class Canvas:
         thickness.
         """
         dx, dy = b[0] - a[0], b[1] - a[1]
-        size = tuple(int(np.ceil(np.abs(extent).max() + 2 * width)) + 4 for extent in (dx, dy))
-        patch = self.patch((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, size)
+        across, down = (int(np.ceil(np.abs(extent).max() + 2 * width)) + 4 for extent in (dx, dy))
+        patch = self.patch((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, (across, down))
         dx3, dy3 = (d.astype(np.float32).reshape(-1, 1, 1) for d in (dx, dy))
         along = np.clip((patch.x * dx3 + patch.y * dy3) / (dx3**2 + dy3**2 + 1e-6), -0.5, 0.5)
         distance = np.sqrt((patch.x - along * dx3) ** 2 + (patch.y - along * dy3) ** 2) - width

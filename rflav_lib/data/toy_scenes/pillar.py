@@ -10,6 +10,7 @@ that no frame in between holds the colour in its picture or in its sound, and on
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rflav_lib.data.toy_scenes import synth
 from rflav_lib.data.toy_scenes.canvas import FRAME_RATE, SIZE, Array, Canvas, frame_times, hsv
@@ -109,7 +110,9 @@ def pillar(rng: np.random.Generator, num_frames: int, hidden_frames: int) -> Sce
     return Scene(canvas.frames(), track.waveform, within(events, num_frames), facts)
 
 
-def _ball(canvas: Canvas, x: Array, horizon: float, radius: float, in_view: Array, hue: float) -> None:
+def _ball(
+    canvas: Canvas, x: Array, horizon: float, radius: float, in_view: NDArray[np.bool_], hue: float
+) -> None:
     """A ball on the ground with its shadow, in the frames in which it is in view (k,)."""
     colour, y, size = hsv(hue, 0.82, 1.0), np.full_like(x, horizon - radius), np.full_like(x, radius)
     canvas.glow(x, y + radius + 1.5, 0.75 * radius, 1.6, np.zeros(3), 0.45 * in_view)

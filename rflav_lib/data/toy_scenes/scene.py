@@ -1,6 +1,6 @@
 """What all scenes share: events, the stage they play on, and the clocks they run by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ class Scene:
     frames: NDArray[np.uint8]
     waveform: NDArray[np.float32]
     events: tuple[Event, ...]
-    facts: dict[str, float | int | str]
+    facts: Mapping[str, float | int | str]
 
 
 def stage(rng: np.random.Generator, num_frames: int) -> tuple[Canvas, float, synth.Track]:

@@ -55,10 +55,10 @@ def drop_pitch(frames: NDArray[np.uint8], log_mel: Array, plinks: list[Event]) -
     pairs = pair(np.array([e.time for e in hits]), np.array([e.time for e in plinks]))
     right = of = 0
     for i, j in pairs.items():
-        pitch = _pitch(log_mel, plinks[j].time, slice(2, 6), 1_000, 3_400)
-        if pitch is not None:
+        pitch, place = _pitch(log_mel, plinks[j].time, slice(2, 6), 1_000, 3_400), hits[i].value
+        if pitch is not None and place is not None:
             of += 1
-            right += _close(pitch / PLINK_GLIDE, rain_pitch(hits[i].value), TOLERANCE)
+            right += _close(pitch / PLINK_GLIDE, rain_pitch(place), TOLERANCE)
     return Tally(right, of)
 
 

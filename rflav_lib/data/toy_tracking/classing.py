@@ -149,5 +149,6 @@ def _worse_picture(frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArr
 
 
 def _fit(features: list[Array | None], labels: list[int]) -> Discriminant:
-    known = [i for i, vector in enumerate(features) if vector is not None]
-    return fit_discriminant(np.stack([features[i] for i in known]), np.asarray([labels[i] for i in known]))
+    known = [(vector, label) for vector, label in zip(features, labels, strict=True) if vector is not None]
+    vectors, kinds = zip(*known, strict=True)
+    return fit_discriminant(np.stack(vectors), np.asarray(kinds))

@@ -35,10 +35,10 @@ def world_of(pipeline: RFLAVPipeline) -> str:
     )
 
 
-def labels_of(world: str, first: int, last: int) -> list[int] | list[None]:
+def labels_of(world: str, first: int, last: int) -> Labels:
     """Labels of clips number `first` up to `last`: the classes in turn, or None for each."""
     classes = len(CLASSES[world])
-    return [index % classes if classes else None for index in range(first, last)]
+    return [index % classes for index in range(first, last)] if classes else [None] * (last - first)
 
 
 def generated_clips(
@@ -56,8 +56,8 @@ def generated_clips(
     before it.
     """
     for first in range(0, len(labels), batch):
-        part = list(labels[first : first + batch])
-        y = None if part[0] is None else part
+        part = labels[first : first + batch]
+        y = [label for label in part if label is not None] or None
         generator = torch.Generator().manual_seed(_batch_seed(seed, start + first))
         yield from pipeline(num_frames, steps_per_frame, y, generator=generator, num_clips=len(part))
 

@@ -12,6 +12,7 @@ from rflav_lib.files import read_json, whole
 from rflav_lib.metrics.toy.clips import (
     BATCH,
     UNSEEN_SEED,
+    Labels,
     generated_clips,
     labels_of,
     real_clips,
@@ -107,7 +108,7 @@ class Measurement:
                 self.readings[name][first:] = of
             yield self.clips
 
-    def _sets(self, pipeline: RFLAVPipeline, labels: list, first: int) -> Iterator[tuple[str, Iterator]]:
+    def _sets(self, pipeline: RFLAVPipeline, labels: Labels, first: int) -> Iterator[tuple[str, Iterator]]:
         frames, steps, seed = (self.settings[name] for name in ("frames", "steps_per_frame", "seed"))
         yield GENERATED, generated_clips(pipeline, labels, frames, steps, seed, start=first)
         yield REAL, real_clips(labels, frames, first)
