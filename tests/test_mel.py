@@ -94,6 +94,13 @@ def test_each_sound_of_a_batch_has_its_own_peak():
     assert quiet.mean() < batch[0].mean() - 0.3
 
 
+def test_the_peak_is_the_largest_sample_of_either_sign():
+    sound = torch.randn(1600, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    sound[800] = -4
+    codec = MelCodec(n_mels=64)
+    assert torch.equal(codec.log_mel(sound), codec.log_mel(-sound))
+
+
 def test_loud_sound_lies_above_one_and_comes_back():
     codec = MelCodec(peak=None)
     tone = torch.sin(torch.arange(16000) * 2 * math.pi * 440 / 16000) * 50
@@ -179,7 +186,7 @@ def test_impossible_settings(settings, message):
         (torch.zeros(16000, dtype=torch.int16), TypeError, "int16"),
         ([0.0] * 16000, TypeError, "list"),
         (torch.zeros(1, 1, 16000), ValueError, r"\(1, 1, 16000\)"),
-        (torch.full((16000,), math.nan), ValueError, "NaN"),
+        (torch.full((16000,), math.nan), ValueError, "^waveform contains NaN"),
         (torch.full((16000,), math.inf), ValueError, "infinite"),
         (torch.zeros(944), ValueError, "945 samples"),
         (torch.zeros(0), ValueError, "too short"),
@@ -196,6 +203,13 @@ def test_bad_waveforms(codec, waveform, error, message):
 def test_bad_segments(codec, shape):
     with pytest.raises(ValueError, match="f=10 and m=256"):
         codec.decode(torch.zeros(shape))
+
+
+def test_segments_that_are_no_numbers_are_refused(codec):
+    with pytest.raises(ValueError, match="^segments contains NaN"):
+        codec.decode(torch.full((1, 2, 10, 256), math.nan))
+    with pytest.raises(TypeError, match="^segments must be floating point"):
+        codec.decode(torch.zeros(1, 2, 10, 256, dtype=torch.int64))
 
 
 def test_a_sound_of_another_rate_is_refused():
@@ -234,16 +248,15 @@ def test_quiet_sound_meets_the_epsilon_and_the_floor():
     assert_within(codec.log_mel(sound)[0], mel.clamp(min=1e-5).log().mT, TOLERANCE)
 
 
-class _Parent(Float32Module):
-    def __init__(self):
-        super().__init__()
-        self.child = torch.nn.Linear(2, 2)
-
-
 def test_a_cast_moves_everything_but_keeps_the_precision():
+    class Parent(Float32Module):
+        def __init__(self):
+            super().__init__()
+            self.child = torch.nn.Linear(2, 2)
+
     codec = MelCodec(n_mels=8).to("meta", torch.bfloat16)
     assert codec.filter_bank.device.type == "meta" and codec.filter_bank.dtype == torch.float32
-    weight = _Parent().to("meta", torch.bfloat16).child.weight
+    weight = Parent().to("meta", torch.bfloat16).child.weight
     assert weight.device.type == "meta" and weight.dtype == torch.float32
 
 

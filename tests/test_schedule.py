@@ -215,3 +215,13 @@ def test_a_w_of_zero_is_kept_off_the_end_too(monkeypatch):
 def test_transition_may_take_all_that_prerolling_leaves():
     _, rolls = RollingSchedule(4, 0.5, 0.5).draw_phase(100, torch.Generator().manual_seed(0))
     assert not rolls.any()
+
+
+def test_in_transition_the_times_are_those_of_transition():
+    """The very numbers: after w and the phase, who is in transition, and how far."""
+    schedule = RollingSchedule(6, 0.0, 1.0)
+    t, rolls = schedule.draw_phase(64, torch.Generator().manual_seed(4))
+    same = torch.Generator().manual_seed(4)
+    w, _ = torch.rand(64, generator=same), torch.bernoulli(torch.ones(64, 1), generator=same)
+    _, towards_rolling = torch.rand(2, 64, generator=same)
+    assert torch.equal(t, schedule.transition(w, towards_rolling).clamp(1e-6, 1 - 1e-6)) and not rolls.any()

@@ -134,12 +134,12 @@ def explained() -> set[str]:
     return {name.replace("\\|", "|") for name in re.findall(r"^\| `(.+?)` \|", text, re.MULTILINE)}
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     """Run what the command line names. Returns 0 if every survivor is explained."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", help=f"of {', '.join(TESTS)}; all where none is named")
     parser.add_argument("--only", default="", help="mutants whose name holds this text")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if unknown := set(arguments.modules) - set(TESTS):
         parser.error(
             f"no tests are named here for {', '.join(sorted(unknown))}; there are: {', '.join(TESTS)}"
