@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from rflav_lib.engine import FastSampler
-from rflav_lib.fast_transformer import FastNetwork
+from rflav_lib.fast_network import FastNetwork
 from rflav_lib.sampler import RollingSampler
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.transformer import RFLAVTransformer
