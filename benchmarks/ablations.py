@@ -18,7 +18,6 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +226,11 @@ def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict
     for place, (seed, name) in enumerate(todo, start=1):
         say(f"{place} of {len(todo)}: {name}, seed {seed}")
         file = options.folder / "runs" / f"{name}-seed-{seed}.json"
-        runs.append(experiments.kept(file, partial(run, name, seed, options), budget(options)))
+
+        def fresh(name: str = name, seed: int = seed) -> Run:
+            return run(name, seed, options)
+
+        runs.append(experiments.kept(file, fresh, budget(options)))
         found = report(runs, costs, options)
         if options.out:
             write(options.out, found)

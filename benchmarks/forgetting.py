@@ -15,7 +15,6 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +234,11 @@ def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict
     for place, (seed, name) in enumerate(todo, start=1):
         say(f"{place} of {len(todo)}: {name}, seed {seed}")
         file = options.folder / "runs" / f"{name}-seed-{seed}.json"
-        content["runs"].append(experiments.kept(file, partial(run, name, seed, options), budget(options)))
+
+        def fresh(name: str = name, seed: int = seed) -> dict[str, Any]:
+            return run(name, seed, options)
+
+        content["runs"].append(experiments.kept(file, fresh, budget(options)))
         if options.out:
             with whole(options.out) as draft:
                 draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
