@@ -161,13 +161,13 @@ def restore(
         tensors: dict[str, dict[str, Any]] = {
             name: load_file(path / f"{name}.safetensors") for name in ("model", "ema", "optimizer")
         }
-        moments = _moments(tensors["optimizer"], model)
     except (OSError, KeyError, TypeError, AttributeError, SafetensorError, ValueError) as error:
         raise ValueError(
             f"{path}: damaged checkpoint ({error}); delete this folder to go on from the one before"
         ) from error
     said = config.differences(facts["config"], processes, facts["processes"], str(path))
     _check_shapes(path, model, tensors["model"], tensors["ema"])
+    moments = _moments(path, tensors["optimizer"], model)
     set_model_state_dict(model, tensors["model"], options=FULL)
     for average, (name, _) in zip(ema.shadow_params, model.named_parameters(), strict=True):
         average.copy_(_like(tensors["ema"][name], average))
@@ -216,7 +216,7 @@ Moments = dict[str, dict[str, Tensor]]
 """What AdamW keeps of each parameter, by name: `exp_avg` and `exp_avg_sq` of its shape, and the number `step`."""
 
 
-def _moments(tensors: Mapping[str, Tensor], model: nn.Module) -> Moments:
+def _moments(path: Path, tensors: Mapping[str, Tensor], model: nn.Module) -> Moments:
     """By parameter, from the file. Raises ValueError for moments that are not those of the model's parameters."""
     state: Moments = {}
     for name, tensor in tensors.items():
@@ -227,7 +227,10 @@ def _moments(tensors: Mapping[str, Tensor], model: nn.Module) -> Moments:
         wanted = {"step": (), "exp_avg": shapes.get(parameter), "exp_avg_sq": shapes.get(parameter)}
         found = {key: tuple(tensor.shape) for key, tensor in entry.items()}
         if found != wanted or not all(tensor.is_floating_point() for tensor in entry.values()):
-            raise ValueError(f"optimizer.safetensors: {parameter!r} holds {found}, not {wanted}")
+            raise ValueError(
+                f"{path}: damaged checkpoint (optimizer.safetensors: {parameter!r} holds {found}, not {wanted}); "
+                "delete this folder to go on from the one before"
+            )
     return state
 
 
