@@ -2,7 +2,7 @@
 
 The modulations hold over half of a block's weights, and the times of the steps repeat with every frame. So shift, scale
 and gate of every layer are computed once for a set of times and labels, not at each step. The rest is laid out
-for speed: see `fast_network` and `fast_layers`. Nothing here changes a number beyond rounding, but for `dtype`.
+for speed: see `fast_network`. Nothing here changes a number beyond rounding, but for `dtype`.
 """
 
 from collections import OrderedDict
@@ -14,10 +14,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rflav_lib.attention import Modulation
 from rflav_lib.compiling import CompiledNetwork, check_compiler
+from rflav_lib.fast_fusion import fast_form, triples
 from rflav_lib.fast_network import FastNetwork, blocks_of
-from rflav_lib.fusion import JointAttentionFusion
 from rflav_lib.transformer import RFLAVTransformer
 
 
@@ -141,18 +140,13 @@ class FastTransformer:
         video, audio = model.condition(rows, y)
         video_layers, audio_layers = [], []
         for block in blocks_of(model):
-            spatial_and_temporal = _triples(block.video_modulation, video)
-            attention = _triples(block.audio_modulation, audio)
-            fusion = block.fusion
-            if isinstance(fusion, JointAttentionFusion):
-                spatial_and_temporal += _triples(fusion.video_joint_modulation, video)
-                spatial_and_temporal += _triples(fusion.video_modulation, video, scale_first=True)
-                attention += _triples(fusion.audio_joint_modulation, audio)
-                attention += _triples(fusion.audio_modulation, audio, scale_first=True)
-            video_layers.append(torch.stack(spatial_and_temporal))
-            audio_layers.append(torch.stack(attention))
-        (video_head,) = _triples(model.video_head.modulation, video)
-        (audio_head,) = _triples(model.audio_head.modulation, audio)
+            spatial_and_temporal = triples(block.video_modulation, video)
+            attention = triples(block.audio_modulation, audio)
+            for_video, for_audio = fast_form(block.fusion).known(block.fusion, video, audio)
+            video_layers.append(torch.stack(spatial_and_temporal + for_video))
+            audio_layers.append(torch.stack(attention + for_audio))
+        (video_head,) = triples(model.video_head.modulation, video)
+        (audio_head,) = triples(model.audio_head.modulation, audio)
         return Known(
             video=torch.stack(video_layers).transpose(-4, -3).contiguous(),
             audio=torch.stack(audio_layers),
@@ -165,15 +159,3 @@ class FastTransformer:
 def _row_labels(labels: tuple[int, ...] | None) -> tuple[int, ...] | None:
     """Labels of the rows that are computed: one row serves a whole batch of the same class."""
     return labels[:1] if labels is not None and len(set(labels)) == 1 else labels
-
-
-def _triples(modulation: Modulation, condition: Tensor, scale_first: bool = False) -> list[Tensor]:
-    """A modulation's vectors, three layers' worth at a time: (shift, 1 + scale, gate) as (3 rows k 1 d) float32."""
-    parts = [part.float()[:, :, None] for part in modulation(condition)]
-    triples = []
-    for start in range(0, len(parts), 3):
-        shift, scale, *gate = parts[start : start + 3]
-        if scale_first:
-            shift, scale = scale, shift
-        triples.append(torch.stack([shift, 1 + scale, *gate]))
-    return triples
