@@ -23,13 +23,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rflav_lib import peak_memory
+from rflav_lib.evaluation.paper import REFERENCE, cost_ratios, title_of
 from rflav_lib.files import whole
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.provenance import provenance
 from rflav_lib.transformer import RFLAVTransformer
 
-REFERENCE = "conditioned_average"
-LETTERS = {"joint_attention": "(a)", "average": "(b)", "conditioned_average": "(c)"}
 SIZES: dict[str, dict[str, Any]] = {
     # the shape of the bundled toy model: 64x64 frames, 64 mel bins
     "toy": {
@@ -44,8 +43,6 @@ SIZES: dict[str, dict[str, Any]] = {
     # the released size: 256x256 frames, 256 mel bins
     "paper": {},
 }
-# Table 1.A: seconds for a sample of 16 frames, and GB, on an RTX 4090
-PAPER = {"joint_attention": (15.47, 7.9), "average": (3.92, 2.7), "conditioned_average": (3.94, 2.7)}
 WARM_UPS = 2
 
 
@@ -171,7 +168,7 @@ def table(costs: list[Cost]) -> str:
     reference = next(cost for cost in costs if cost.fusion == REFERENCE)
     figures, ratios = [], []
     for cost in costs:
-        title = f"{LETTERS[cost.fusion]} {cost.fusion}"
+        title = title_of(cost.fusion)
         scaled = (
             cost.flops / 1e9,
             cost.median_seconds * 1e3,
@@ -179,7 +176,7 @@ def table(costs: list[Cost]) -> str:
             cost.working_bytes / 1e6,
         )
         figures.append(_row(title, f"{cost.parameters:,}", *(f"{figure:,.2f}" for figure in scaled)))
-        both = (*cost.ratios(reference).values(), *paper_ratios(cost.fusion))
+        both = (*cost.ratios(reference).values(), *(cost_ratios(cost.fusion) or ()))
         ratios.append(_row(title, *(f"{ratio:.2f}" for ratio in both)))
     head = _row(
         "one forward of a full window", "parameters", "GFLOP", "median ms", "peak MB", "without weights"
@@ -201,12 +198,6 @@ def _row(title: str, *cells: str) -> str:
     return f"{title:28}" + "".join(f"{cell:>16}" for cell in cells)
 
 
-def paper_ratios(fusion: str) -> tuple[float, float]:
-    """Time and memory of Table 1.A over those of (c)."""
-    time, memory = (ours / theirs for ours, theirs in zip(PAPER[fusion], PAPER[REFERENCE], strict=True))
-    return time, memory
-
-
 def report(costs: list[Cost], options: argparse.Namespace) -> dict[str, Any]:
     """The figures and all that stands behind them, ready for JSON."""
     reference = next(cost for cost in costs if cost.fusion == REFERENCE)
@@ -226,7 +217,7 @@ def report(costs: list[Cost], options: argparse.Namespace) -> dict[str, Any]:
                 "working_bytes": cost.working_bytes,
                 "peak_bytes": cost.peak_bytes,
                 "ratios": cost.ratios(reference),
-                "paper_ratios": dict(zip(("time", "memory"), paper_ratios(cost.fusion), strict=True)),
+                "paper_ratios": dict(zip(("time", "memory"), cost_ratios(cost.fusion) or (), strict=False)),
             }
             for cost in costs
         },

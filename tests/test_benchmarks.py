@@ -10,6 +10,7 @@ from torch import nn
 
 from benchmarks import endless, fusions, generation, media, scales, scales_figure, training
 from benchmarks import latents as latents_benchmark
+from rflav_lib.evaluation.paper import LETTERS
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.media import Clip
 from tests.tiny import tiny_pipeline
@@ -50,7 +51,7 @@ def test_run_prints_ratios_and_writes_what_stands_behind_them(tmp_path, capsys, 
     out = tmp_path / "results" / "fusions.json"
     fusions.main(["--repeats", "3", "--seed", "4", "--out", str(out)])
     printed = capsys.readouterr().out
-    for fusion, letter in fusions.LETTERS.items():
+    for fusion, letter in LETTERS.items():
         assert printed.count(f"{letter} {fusion}") == 2
     written = json.loads(out.read_text(encoding="utf-8"))
     assert written["setting"]["seed"] == 4 and "--seed 4" in written["command"]

@@ -9,6 +9,10 @@ def _printed(fvd: float, kvd: float, fad: float) -> Printed:
 
 SETS = {"aist": "AIST++", "landscape": "Landscape"}
 
+LETTERS = {"joint_attention": "(a)", "average": "(b)", "conditioned_average": "(c)"}
+REFERENCE = "conditioned_average"
+"""The paper's choice, to which it compares the others."""
+
 FUSIONS: dict[str, Printed] = {  # Table 1.A: AIST++, window 10, 20 steps
     "joint_attention": _printed(53.38, 7.33, 8.70),
     "average": _printed(51.31, 9.76, 8.30),
@@ -44,3 +48,16 @@ CONDITIONAL: dict[str, dict[int, Printed]] = {  # Table 3, RFLAV: FVD and KVD of
     "aist": {200: _printed(46.81, 8.72, 8.52)},
     "landscape": {200: _printed(94.47, 4.00, 9.34)},
 }
+
+
+def title_of(fusion: str) -> str:
+    """A fusion with its letter in Fig. 3: "(c) conditioned_average"; one that the paper does not have, by its name."""
+    return f"{LETTERS[fusion]} {fusion}" if fusion in LETTERS else fusion
+
+
+def cost_ratios(fusion: str) -> tuple[float, float] | None:
+    """Time and memory of Table 1.A over those of (c); None of a fusion that the paper does not have."""
+    if fusion not in FUSION_COST:
+        return None
+    (seconds, gigabytes), (base_seconds, base_gigabytes) = FUSION_COST[fusion], FUSION_COST[REFERENCE]
+    return seconds / base_seconds, gigabytes / base_gigabytes

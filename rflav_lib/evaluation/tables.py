@@ -13,14 +13,12 @@ from typing import Any
 from rflav_lib.evaluation import paper
 from rflav_lib.evaluation.differs import what_differs
 from rflav_lib.files import read_json, whole
+from rflav_lib.metrics.comparison import METRICS
 
 Run = dict[str, Any]
 TableRow = dict[str, Any]
 Line = tuple[str, TableRow, paper.Printed | None]  # name, figures, what the paper prints
 FORMAT = 1
-COLUMNS = ("fvd", "kvd", "fad_exact", "fad_mmd")
-LETTERS = {"joint_attention": "(a)", "average": "(b)", "conditioned_average": "(c)"}
-REFERENCE = "conditioned_average"
 FEW_STEPS = 20  # Tables 1.A and 1.B are measured with these
 PRINTED_WINDOW = 10
 ROUNDING = 1e-6
@@ -119,7 +117,7 @@ def _column_title(run: Run, metric: str) -> str:
 
 
 def _metrics(run: Run, rows: Sequence[TableRow]) -> list[str]:
-    return [metric for metric in COLUMNS if any(metric in row["figures"] for row in rows)]
+    return [metric for metric in METRICS if any(metric in row["figures"] for row in rows)]
 
 
 def _compared(title: str, run: Run, rows: Sequence[Line], first: str) -> str:
@@ -152,14 +150,18 @@ def _table_1a_quality(run: Run) -> str:
     if len({row["fusion"] for row in rows}) < 2:  # with one fusion alone there is nothing to compare
         return ""
     lines = [
-        (f"{row['name']}, {LETTERS[row['fusion']]}", row, paper.FUSIONS[row["fusion"]])
-        for row in sorted(rows, key=lambda row: LETTERS[row["fusion"]])
+        (
+            f"{row['name']}, {paper.LETTERS.get(row['fusion'], row['fusion'])}",
+            row,
+            paper.FUSIONS.get(row["fusion"]),
+        )
+        for row in sorted(rows, key=lambda row: paper.title_of(row["fusion"]))
     ]
     return _compared("Table 1.A: the three fusions, 20 steps (paper: AIST++)", run, lines, "fusion")
 
 
 def _table_1b(run: Run) -> str:
-    rows = [row for row in _joint(run) if row["steps"] == FEW_STEPS and row["fusion"] == REFERENCE]
+    rows = [row for row in _joint(run) if row["steps"] == FEW_STEPS and row["fusion"] == paper.REFERENCE]
     if len({row["window"] for row in rows}) < 2:
         return ""
     lines = [
@@ -173,7 +175,7 @@ def _table_2(run: Run) -> str:
     beside = run["config"]["beside"]
     lines: list[Line] = [("real against real", run["real"], paper.REAL[beside])]
     for row in _joint(run):
-        same = row["window"] == PRINTED_WINDOW and row["fusion"] == REFERENCE
+        same = row["window"] == PRINTED_WINDOW and row["fusion"] == paper.REFERENCE
         lines.append(
             (
                 f"{row['name']}, {row['steps']} steps",
@@ -228,15 +230,15 @@ def _warnings(run: Run) -> str:
 def _table_1a_cost(fusions: Run) -> str:
     costs = fusions["costs"]
     lines = []
-    for fusion, letter in LETTERS.items():
-        cost, printed = costs[fusion], paper.FUSION_COST[fusion]
-        ratios = [
-            mine / reference for mine, reference in zip(printed, paper.FUSION_COST[REFERENCE], strict=True)
-        ]
+    for fusion, cost in costs.items():
+        seconds, gigabytes = paper.FUSION_COST.get(fusion, (None, None))
+        ratios = paper.cost_ratios(fusion)
+        printed = ["–"] * 4 if ratios is None else [
+            f"{seconds:.2f} s", f"{ratios[0]:.2f}", f"{gigabytes:.1f} GB", f"{ratios[1]:.2f}",
+        ]  # fmt: skip
         lines.append([
-            f"{letter} {fusion}", f"{1000 * cost['median_seconds']:.1f} ms", f"{cost['ratios']['time']:.2f}",
-            f"{cost['peak_bytes'] / 1e6:,.0f} MB", f"{cost['ratios']['memory']:.2f}",
-            f"{printed[0]:.2f} s", f"{ratios[0]:.2f}", f"{printed[1]:.1f} GB", f"{ratios[1]:.2f}",
+            paper.title_of(fusion), f"{1000 * cost['median_seconds']:.1f} ms", f"{cost['ratios']['time']:.2f}",
+            f"{cost['peak_bytes'] / 1e6:,.0f} MB", f"{cost['ratios']['memory']:.2f}", *printed,
         ])  # fmt: skip
     head = [
         "fusion", "time", "over (c)", "peak memory", "over (c)", "paper: time", "over (c)", "memory", "over (c)",

@@ -31,6 +31,7 @@ class Metric:
     Attributes:
         title: as it stands in tables.
         distance: what computes it.
+        hears: whether it is taken of features of sound; else of those of the picture.
         scale: the factor that published tables have before it.
         has_floor: whether a set can be off from itself.
         other_mode: name of a network whose features this distance must not be taken of.
@@ -38,18 +39,22 @@ class Metric:
 
     title: str
     distance: Distance
+    hears: bool = False
     scale: float = 1.0
     has_floor: bool = False
     other_mode: str = ""
 
 
-METRICS = {
+METRICS: dict[str, Metric] = {
     "fvd": Metric("FVD", frechet),
     "kvd": Metric("KVD", kernel_distance),
     # published FADs differ in the network's mode more than in the distance: the two halves of a recipe stay together
-    "fad_exact": Metric("FAD, exact", frechet, FAD_SCALE, other_mode=MODE_NAMES["mm_diffusion"]),
-    "fad_mmd": Metric("FAD, as MM-Diffusion", frechet_mmd, FAD_SCALE, True, other_mode=MODE_NAMES["exact"]),
+    "fad_exact": Metric("FAD, exact", frechet, True, FAD_SCALE, other_mode=MODE_NAMES["mm_diffusion"]),
+    "fad_mmd": Metric(
+        "FAD, as MM-Diffusion", frechet_mmd, True, FAD_SCALE, True, other_mode=MODE_NAMES["exact"]
+    ),
 }
+"""Name -> distance, in the order of the tables' columns. An evaluation takes every one of them."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rflav_lib.evaluation.paper import REFERENCE, cost_ratios
 from rflav_lib.experiments import over_seeds
 
 SIDES = ("picture", "sound")
@@ -47,8 +48,8 @@ CLAIMS: dict[str, Claim] = {
     "a2v": Claim("base", "none against joint generation", (94.47, None), STEPS_20, _OF_SIDES),
     "v2a": Claim("base", "none against joint generation", (None, 9.34), STEPS_20, _OF_SIDES),
 }
-# a sample of 16 frames: (seconds, GB), Table 1.A
-PAPER_COSTS = {"joint_attention": (15.47, 7.9), "average": (3.92, 2.7), "base": (3.94, 2.7)}
+FUSION_OF = {"base": REFERENCE}
+"""Settings whose fusion goes by another name than they."""
 Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
 
 
@@ -156,10 +157,10 @@ def prices(costs: Mapping[str, Mapping[str, float]]) -> list[str]:
     base = costs["base"]
     for name, cost in costs.items():
         ratios = [f"{cost[key] / base[key]:.2f}" for key in ("parameters", "operations", "seconds", "bytes")]
-        paper = ["-", "-"]
-        if name in PAPER_COSTS:
-            paper = [f"{a / b:.2f}" for a, b in zip(PAPER_COSTS[name], PAPER_COSTS["base"], strict=True)]
-        lines.append(row(name, *ratios, *paper))
+        paper = cost_ratios(FUSION_OF.get(name, name))
+        lines.append(
+            row(name, *ratios, *(["-", "-"] if paper is None else [f"{ratio:.2f}" for ratio in paper]))
+        )
     return lines
 
 

@@ -9,7 +9,8 @@ from tests.golden import TINY, assert_within, open_gates, window_inputs
 from tests.notebook_tools import definitions
 
 HIDDEN, FRAMES, PATCHES, MEL_FRAMES = 24, 4, 6, 5
-EACH_FUSION = pytest.mark.parametrize("name", list(fusion.FUSIONS))
+PAPER = ("joint_attention", "average", "conditioned_average")
+EACH_FUSION = pytest.mark.parametrize("name", PAPER)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_frame_causal_mask(notebook):
 
 def test_fusions_have_the_library_s_names(notebook):
     assert {name: kind.__name__ for name, kind in notebook.FUSIONS.items()} == {
-        name: kind.__name__ for name, kind in fusion.FUSIONS.items()
+        name: fusion.FUSIONS[name].__name__ for name in PAPER
     }
 
 
