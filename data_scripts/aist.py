@@ -23,7 +23,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_scripts.bundle import SPLITS, Bundle, bundle_folder, bundle_pieces, fetch_bundle
+from data_scripts.bundle import SPLITS, Bundle, bundle_folder, fetch_bundle, split_pieces
 from data_scripts.check import check_command
 from data_scripts.command import Options, SubCommand, accept_terms, add_from, add_unpacked, run
 from data_scripts.fetch_many import CONNECTIONS, fetch_all
@@ -104,7 +104,9 @@ def _prepare(options: Options) -> int:
     recipe = Recipe.of(options, crop=CROP)
     if not options.original:
         folder = options.given or bundle_folder(options.root)
-        return prepare(bundle_pieces(BUNDLE, folder, options.root), recipe, options.root, options.workers)
+        return prepare(
+            split_pieces(folder, options.root, BUNDLE.foreign), recipe, options.root, options.workers
+        )
     raw = options.root / "raw"
     pieces, missing = [], []
     for split in SPLITS:

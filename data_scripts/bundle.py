@@ -74,10 +74,11 @@ def bundle_folder(root: Path) -> Path:
     )
 
 
-def bundle_pieces(bundle: Bundle, source: Path, target: Path) -> list[Piece]:
-    """What to prepare from an unpacked bundle, however deep `train` and `test` lie in it.
+def split_pieces(source: Path, target: Path, foreign: str = "") -> list[Piece]:
+    """What to prepare from a folder, however deep `train` and `test` lie in it.
 
-    What is left out is told: files that are no media, those of the other dataset, those in neither split.
+    What is left out is told: files that are no media, those of another dataset (with the word `foreign` in their
+    path, in lower case), those in neither split.
 
     Raises:
         FetchError: nothing to prepare, or two files for the same clip.
@@ -91,7 +92,7 @@ def bundle_pieces(bundle: Bundle, source: Path, target: Path) -> list[Piece]:
         splits = [number for number, part in enumerate(parts[:-1]) if part.lower() in SPLITS]
         if path.suffix.lower() not in SUFFIXES:
             left_out[f"{path.suffix or 'no ending'}: no media"] += 1
-        elif bundle.foreign in "/".join(parts[:-1]).lower():
+        elif foreign and foreign in "/".join(parts[:-1]).lower():
             left_out["another dataset"] += 1
         elif not splits:
             left_out["neither below train/ nor below test/"] += 1

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_scripts.bundle import SPLITS, Bundle, bundle_folder, bundle_pieces, fetch_bundle
+from data_scripts.bundle import SPLITS, Bundle, bundle_folder, fetch_bundle, split_pieces
 from data_scripts.check import check_command
 from data_scripts.command import Options, SubCommand, add_from, add_unpacked, run
 from data_scripts.fetching import fetch
@@ -120,7 +120,9 @@ def _prepare(options: Options) -> int:
     recipe = Recipe.of(options)
     if not options.original:
         folder = options.given or bundle_folder(options.root)
-        return prepare(bundle_pieces(BUNDLE, folder, options.root), recipe, options.root, options.workers)
+        return prepare(
+            split_pieces(folder, options.root, BUNDLE.foreign), recipe, options.root, options.workers
+        )
     listed = options.root / "raw" / LIST.name
     if not listed.is_file():
         raise FetchError(f"{listed}: no such file; run fetch --original first")

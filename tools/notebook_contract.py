@@ -2,13 +2,16 @@
 
 nbval compares nothing for a cell without an execution count, cannot see a trailing semicolon, and would compare
 timings and paths: each rule here closes such a gap. `problems` is used by the tests and by execute_notebooks.py.
+
+    python tools/notebook_contract.py notebooks/04_fusion_blocks.ipynb [more.ipynb ...]     # as before a commit
 """
 
 import io
 import json
 import re
+import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nbformat
@@ -234,3 +237,14 @@ def check_ignored(notebook: NotebookNode, is_solution: bool) -> Iterator[str]:
     allowed = max(int(len(cells) * MAX_IGNORED_SHARE), 1 if is_solution else 0)
     if ignored > allowed:
         yield f"nbval ignores {ignored} of {len(cells)} code cells; at most {allowed} may be"
+
+
+def main(paths: Sequence[str]) -> int:
+    """Print what notebooks break; 1 if one does."""
+    broken = [f"{path}: {problem}" for path in paths for problem in problems(Path(path))]
+    print("\n".join(broken), end="\n" * bool(broken), file=sys.stderr)
+    return int(bool(broken))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

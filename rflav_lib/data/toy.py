@@ -23,25 +23,46 @@ from rflav_lib.data.toy_scenes.scene import Event, Scene
 from rflav_lib.data.toy_scenes.synth import SAMPLE_RATE
 from rflav_lib.media import Clip
 
-__all__ = ["CLASSES", "Event", "ToyClip", "draw_label", "make_clip"]
+__all__ = ["CLASSES", "WORLDS", "Event", "ToyClip", "add_world", "draw_label", "make_clip"]
 
-_WORLDS: dict[str, dict[str, Callable[[np.random.Generator, int], Scene]]] = {
-    "toy-landscape": {
-        "bounce": bounce, "pendulum": pendulum, "rain": rain, "fireworks": fireworks, "siren": siren,
-    },
-    "toy-dance": {"": dance},
-    "toy-pillar": {f"hidden-{n}": partial(pillar, hidden_frames=n) for n in HIDDEN_FRAMES},
-}  # fmt: skip
-"""World -> its scenes by class; a world without classes has one, without a name. A new world goes to the end: a
-clip's random numbers depend on the place of its world.
-"""
+Scenes = Mapping[str, Callable[[np.random.Generator, int], Scene]]
 
-CLASSES: dict[str, tuple[str, ...]] = {
-    world: tuple(name for name in scenes if name) for world, scenes in _WORLDS.items()
-}
+WORLDS: dict[str, Scenes] = {}
+"""World -> its scenes by class; a world without classes has one, without a name. `add_world` fills it."""
+CLASSES: dict[str, tuple[str, ...]] = {}
 """World -> its classes; a label is an index into them. A world without classes is unconditional (label
 None).
 """
+
+
+def add_world(name: str, scenes: Scenes) -> None:
+    """Make a world known to everything that takes one: training, caches, evaluation, data_scripts.
+
+    The built-in ones stand below. A new one goes to the end: a clip's random numbers depend on its world's place.
+
+    Args:
+        name: of the world.
+        scenes: `scene(rng, num_frames)` by class; one under the name "" for a world without classes.
+
+    Raises:
+        ValueError: a name that is taken; no scene; a nameless one beside others.
+    """
+    if name in WORLDS:
+        raise ValueError(f"there is a world {name!r} already: choose another name")
+    if not scenes or ("" in scenes and len(scenes) > 1):
+        raise ValueError(
+            f"{name}: give a scene for each class, or a single one under the name '', got {list(scenes)}"
+        )
+    WORLDS[name] = dict(scenes)
+    CLASSES[name] = tuple(class_name for class_name in scenes if class_name)
+
+
+add_world(
+    "toy-landscape",
+    {"bounce": bounce, "pendulum": pendulum, "rain": rain, "fireworks": fireworks, "siren": siren},
+)
+add_world("toy-dance", {"": dance})
+add_world("toy-pillar", {f"hidden-{n}": partial(pillar, hidden_frames=n) for n in HIDDEN_FRAMES})
 
 
 @dataclass(frozen=True)
@@ -80,7 +101,7 @@ def make_clip(world: str, seed: int, index: int, num_frames: int = 40, label: in
 
     label = draw_label(world, seed, index) if label is None else label
     rng = np.random.default_rng((*_key(world, seed, index), 0 if label is None else label + 1))
-    scene = list(_WORLDS[world].values())[label or 0](rng, num_frames)
+    scene = list(WORLDS[world].values())[label or 0](rng, num_frames)
     clip = Clip(scene.frames, scene.waveform, FRAME_RATE, SAMPLE_RATE)
     return ToyClip(clip, world, label, scene.events, scene.facts)
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.data.toy_scenes.canvas import SIZE, frame_times
+from rflav_lib.data.toy_scenes.canvas import FRAME_RATE, SIZE, frame_times
 from rflav_lib.data.toy_scenes.scene import Event
 from rflav_lib.data.toy_tracking import agreeing, classing, counting, hearing, seeing
 from rflav_lib.data.toy_tracking.fits import Array
@@ -27,8 +27,8 @@ from rflav_lib.data.toy_tracking.tally import Tally, pair
 from rflav_lib.data.toy_tracking.tempo import Tempo, tempo
 
 __all__ = [
-    "AVOffset", "Event", "Tally", "Tempo", "audible_class", "audible_events", "av_offset", "pitch_agreement",
-    "right_objects", "tempo", "visual_class", "visual_events",
+    "AVOffset", "Event", "Tally", "Tempo", "audible_class", "audible_events", "av_offset", "events_offset",
+    "pitch_agreement", "right_objects", "tempo", "visual_class", "visual_events",
 ]  # fmt: skip
 
 BOUNCE, PENDULUM, RAIN, FIREWORKS, SIREN = range(len(CLASSES["toy-landscape"]))
@@ -124,8 +124,11 @@ def av_offset(frames: NDArray[np.uint8], log_mel: ArrayLike, label: int | None) 
     if label == SIREN:
         _check_frames(frames)
         return _siren_offset(frames, mel)
-    seen, heard = visual_events(frames, label), audible_events(mel, label)
-    length = len(frames) / 10
+    return events_offset(visual_events(frames, label), audible_events(mel, label), len(frames) / FRAME_RATE)
+
+
+def events_offset(seen: list[Event], heard: list[Event], seconds: float) -> AVOffset:
+    """How late the sound is in a clip of `seconds`, by events seen and heard: each kind is paired with its own."""
     offsets, inside, in_sync = [], 0, 0
     for kind in sorted({e.kind for e in seen}):
         sights = np.array([e.time for e in seen if e.kind == kind])
@@ -133,11 +136,11 @@ def av_offset(frames: NDArray[np.uint8], log_mel: ArrayLike, label: int | None) 
         late = {i: float(sounds[j] - sights[i]) for i, j in pair(sights, sounds).items()}
         offsets += list(late.values())
         for i, time in enumerate(sights):
-            if EDGE_SECONDS <= time <= length - EDGE_SECONDS:
+            if EDGE_SECONDS <= time <= seconds - EDGE_SECONDS:
                 inside += 1
                 in_sync += abs(late.get(i, math.inf)) <= SHARE_SECONDS
-    seconds = float(np.median(offsets)) if offsets else math.nan
-    return AVOffset(seconds, len(offsets), Tally(in_sync, inside))
+    late_by = float(np.median(offsets)) if offsets else math.nan
+    return AVOffset(late_by, len(offsets), Tally(in_sync, inside))
 
 
 def _siren_offset(frames: NDArray[np.uint8], mel: Array) -> AVOffset:

@@ -12,7 +12,7 @@ from rflav_lib.data.toy_scenes.canvas import PALETTE, SIZE, Canvas, flash, frame
 from rflav_lib.data.toy_scenes.landscape import PITCHES, SIREN_CENTRE, SIREN_SWING
 from rflav_lib.data.toy_tracking import seeing
 
-LANDSCAPE, DANCE, PILLAR = CLASSES
+LANDSCAPE, DANCE, PILLAR = "toy-landscape", "toy-dance", "toy-pillar"
 SCENES = [(LANDSCAPE, label) for label in range(len(CLASSES[LANDSCAPE]))] + [(DANCE, None)]
 NAMES = [*CLASSES[LANDSCAPE], "dance"]
 every_scene = pytest.mark.parametrize(("world", "label"), SCENES, ids=NAMES)

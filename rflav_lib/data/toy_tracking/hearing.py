@@ -42,11 +42,11 @@ def band(log_mel: Array, low: float, high: float) -> Array:
     return np.exp(np.asarray(log_mel, dtype=np.float64)[chosen]).mean(axis=0)
 
 
-def onsets(amplitude: Array, kind: str, apart: float = 0.15, least: float = 0.25) -> list[float]:
+def onsets(amplitude: Array, bias: float, apart: float = 0.15, least: float = 0.25) -> list[float]:
     """Times in seconds at which `amplitude` (n,) rises suddenly.
 
     A rise counts from `least` times a strong one (the clip's 98 % quantile of rises) on; two are `apart`
-    seconds or more from each other.
+    seconds or more from each other. `bias` is the centroid of a rise minus the onset, see `RISE_BIAS`.
     """
     rise = np.maximum(0.0, np.diff(amplitude))  # between columns j and j + 1: the instant (j + 1) / 100
     smooth = np.convolve(rise, np.hanning(9)[1:-1], mode="same")
@@ -57,7 +57,7 @@ def onsets(amplitude: Array, kind: str, apart: float = 0.15, least: float = 0.25
     for place in peaks(smooth, least * strong, round(apart * COLUMNS_PER_SECOND)):
         near = np.arange(max(0, place - 4), min(len(rise), place + 5))
         time = (np.average(near, weights=rise[near]) + 1) / COLUMNS_PER_SECOND
-        found.append(float(time) - RISE_BIAS[kind])
+        found.append(float(time) - bias)
     return [t for t in found if t >= 0]
 
 
@@ -65,11 +65,14 @@ def _heard(log_mel: Array) -> bool:
     return log_mel.shape[1] >= 20 and float(np.max(log_mel)) > SILENCE
 
 
-def sudden(log_mel: Array, kind: str, low: float, high: float, object_id: int = 0) -> list[Event]:
-    """Onsets between `low` and `high` Hz as events of a kind; none in silence."""
+def sudden(
+    log_mel: Array, kind: str, low: float, high: float, object_id: int = 0, bias: float | None = None
+) -> list[Event]:
+    """Onsets between `low` and `high` Hz as events of a kind; none in silence. `bias`: that of the kind, if None."""
     if not _heard(log_mel):
         return []
-    return [Event(t, kind, object_id) for t in onsets(band(log_mel, low, high), kind)]
+    bias = RISE_BIAS[kind] if bias is None else bias
+    return [Event(t, kind, object_id) for t in onsets(band(log_mel, low, high), bias)]
 
 
 def tone(log_mel: Array, low: float, high: float) -> Array:
