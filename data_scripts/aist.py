@@ -3,8 +3,8 @@
 Two ways to it:
 
   the bundle, as MM-Diffusion's authors share it
-      python -m data_scripts.aist fetch                  from their Google Drive folder,
-      python -m data_scripts.aist fetch --from X.zip     or from what you have
+      python -m data_scripts.aist fetch                  # from their Google Drive folder,
+      python -m data_scripts.aist fetch --from X.zip     # or from what you have
       python -m data_scripts.aist prepare
 
   the sources: AIST++'s cross-modal split, and its videos from the AIST Dance Video Database (about 18 GB)

@@ -67,6 +67,7 @@ def fetch_all(
 
     Raises:
         FetchError: no room for what is still to come, or files that could not be had, named with the reasons.
+        KeyboardInterrupt: what came so far stays, and the next call goes on from there.
     """
     folder = Path(folder)
     if connections < 1:

@@ -54,7 +54,7 @@ def fetch(
     Raises:
         FetchError: no such file, wrong bytes, no room on the disk, a folder that cannot be written, or a
             server that keeps failing.
-    """
+    """  # noqa: DOC501 - an OSError becomes a FetchError
     folder = Path(folder)
     target = folder / remote.name
     if Path(remote.name).is_absolute() or ".." in Path(remote.name).parts:

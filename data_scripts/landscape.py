@@ -3,13 +3,13 @@
 Two ways to it:
 
   the bundle, as MM-Diffusion's authors share it
-      python -m data_scripts.landscape fetch                  from their Google Drive folder,
-      python -m data_scripts.landscape fetch --from X.zip     or from what you have
+      python -m data_scripts.landscape fetch                  # from their Google Drive folder,
+      python -m data_scripts.landscape fetch --from X.zip     # or from what you have
       python -m data_scripts.landscape prepare
 
   the sources: TempoTokens' list of 1171 clips, cut from YouTube videos that you get yourself
-      python -m data_scripts.landscape fetch --original       the list, and youtube.txt with the addresses
-      python -m data_scripts.landscape prepare --original     cuts what lies in <root>/raw/videos
+      python -m data_scripts.landscape fetch --original       # the list, and youtube.txt with the addresses
+      python -m data_scripts.landscape prepare --original     # cuts what lies in <root>/raw/videos
 
 prepare writes <root>/{train,test}/<class>/*.mp4 at 10 fps and 16 kHz; check looks at every file and draws what it saw.
 
@@ -63,7 +63,7 @@ def read_list(path: Path) -> list[Row]:
 
     Raises:
         FetchError: another kind of file, or a row that makes no sense; names the line.
-    """
+    """  # noqa: DOC501 - the ValueError is caught, to become a FetchError
     rows: dict[tuple[str, float], Row] = {}
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)

@@ -115,7 +115,9 @@ def make(recipe: Recipe, piece: Piece) -> Path:
     """Make one clip; it gets the time of its source, by which a source that has changed since is known.
 
     Raises:
-        MediaError: a source that cannot be read. ValueError: a window that is not in it. OSError: a full disk.
+        MediaError: a source that cannot be read.
+        ValueError: a window that is not in it.
+        OSError: a full disk.
     """
     existing = next(folder for folder in piece.target.absolute().parents if folder.is_dir())
     if (free := shutil.disk_usage(existing).free) < RESERVE:

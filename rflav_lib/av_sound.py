@@ -45,7 +45,11 @@ def sound(path: Path, info: MediaInfo, sample_rate: int, first: int = 0) -> Iter
 
 
 def read_sound(path: Path, sample_rate: int) -> np.ndarray:
-    """The whole sound of a file, with or without pictures: mono float32 (s,)."""
+    """The whole sound of a file, with or without pictures: mono float32 (s,).
+
+    Raises:
+        MediaError: a file that cannot be read, or without sound.
+    """
     info = probe(path)
     if info.audio_codec is None:
         raise MediaError(f"{path}: has no audio stream")

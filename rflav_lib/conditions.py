@@ -105,7 +105,8 @@ def given_video(video: Video, size: int, mel: MelCodec, name: str = "video") -> 
     """Frames uint8 (k size size 3) at the codec's frame rate; `name` is what errors call it.
 
     Raises:
-        MediaError: a file that cannot be read. ValueError: frames of another size, rate or kind.
+        MediaError: a file that cannot be read.
+        ValueError: frames of another size, rate or kind.
     """
     rate = mel.config.frame_rate
     if isinstance(video, str | Path):

@@ -51,7 +51,11 @@ def logit_normal(t: Tensor) -> Tensor:
 
 
 def flow_weight(t: Tensor, weighting: str) -> Tensor:
-    """lambda(t) by name: "logit_normal" (the paper) or "uniform" (one everywhere)."""
+    """lambda(t) by name: "logit_normal" (the paper) or "uniform" (one everywhere).
+
+    Raises:
+        ValueError: another name.
+    """
     if weighting == "logit_normal":
         return logit_normal(t)
     if weighting == "uniform":
@@ -71,6 +75,9 @@ def rolling_flow_errors(
     """Mean squared velocity error of every frame, before weighting: two tensors (b k), video and audio.
 
     Both modalities of a frame share its time, which is what keeps sound and picture in step (Eq. 4 and 5).
+
+    Raises:
+        ValueError: noise of another shape than what it is for, or times that are not (b k).
     """
     for name, clean, noise in (("video", video, video_noise), ("audio", audio, audio_noise)):
         if clean.shape != noise.shape:

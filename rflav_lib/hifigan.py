@@ -208,7 +208,11 @@ class HiFiGANStream:
         return {"frames": self._frames.clone(), "context": self._context}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another stream stood."""
+        """Go on where another stream stood.
+
+        Raises:
+            ValueError: it was of another number of sounds or mel bins.
+        """
         theirs, ours = tuple(state["frames"].shape[:2]), tuple(self._frames.shape[:2])
         if theirs != ours:
             raise ValueError(f"this state is of a stream of {theirs} (sounds, mel bins), not {ours}")

@@ -59,7 +59,8 @@ def letterbox(frames: np.ndarray | Tensor, size: int) -> Tensor:
     bicubic overshoot leave [-1, 1]; here they are rounded and the values clamped.
 
     Raises:
-        TypeError: frames that are not uint8. ValueError: a wrong shape, or a size below 1.
+        TypeError: frames that are not uint8.
+        ValueError: a wrong shape, or a size below 1.
     """
     pixels = _checked_frames(frames)
     if size < 1:

@@ -114,6 +114,10 @@ class Clip:
 
         The file is decoded once, and memory holds one piece, however long the file. `concatenate` makes the
         whole again.
+
+        Raises:
+            MediaError: a file that cannot be read, or without picture or sound.
+            ValueError: rates, a start or numbers of frames that make no sense, or frames that the file does not have.
         """
         path = Path(path)
         _check_rates(frame_rate, sample_rate)
@@ -159,6 +163,7 @@ class Clip:
 
         Raises:
             MediaError: another ending, a size that is odd after scaling, or a file that cannot be written.
+            ValueError: a scale or an interpolation that there is not.
         """
         path, (_, h, w, _) = Path(path), self.frames.shape
         if path.suffix.lower() != ".mp4":
@@ -190,7 +195,11 @@ class Clip:
         return path
 
     def to_wav(self, path: str | Path) -> Path:
-        """Write the sound alone as 16-bit PCM; samples beyond [-1, 1] are clipped, they do not wrap round."""
+        """Write the sound alone as 16-bit PCM; samples beyond [-1, 1] are clipped, they do not wrap round.
+
+        Raises:
+            MediaError: another ending than .wav, or a file that cannot be written.
+        """
         path = Path(path)
         if path.suffix.lower() != ".wav":
             raise MediaError(f"{path}: sound is written as .wav")

@@ -61,7 +61,11 @@ def check_stft_settings(sample_rate: int, n_fft: int, win_length: int, hop_lengt
 
 
 def mel_filter_bank(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> Tensor:
-    """Slaney-scale, slaney-normalised mel filters, `(n_fft // 2 + 1, m)` (torchaudio)."""
+    """Slaney-scale, slaney-normalised mel filters, `(n_fft // 2 + 1, m)` (torchaudio).
+
+    Raises:
+        ValueError: a range outside 0 to half the sample rate, or no bins.
+    """
     if not 0 <= f_min < f_max <= sample_rate / 2:
         raise ValueError(
             "mel range must satisfy 0 <= f_min < f_max <= sample_rate / 2, "
@@ -162,6 +166,10 @@ class MelCodec(Float32Module, ConfigMixin):
         """Scaled segments `(b k f m)` -> natural log-mel `(b m k*f)`, float32.
 
         The exact inverse of the scaling in `encode`, whatever the values.
+
+        Raises:
+            TypeError: not floating point.
+            ValueError: another shape, or NaN.
         """
         expected = (self._frames_per_segment, self.config.n_mels)
         if segments.ndim != 4 or tuple(segments.shape[-2:]) != expected:
@@ -232,7 +240,8 @@ def check_log_mel(log_mel: Tensor, n_mels: int) -> None:
     """Refuse what is no log-mel (b m frames) of `n_mels` bins.
 
     Raises:
-        TypeError: not floating point. ValueError: wrong shape, or NaN.
+        TypeError: not floating point.
+        ValueError: wrong shape, or NaN.
     """
     if log_mel.ndim != 3 or log_mel.shape[1] != n_mels or 0 in log_mel.shape:
         raise ValueError(

@@ -262,7 +262,11 @@ class RFLAVPipeline(DiffusionPipeline):
         return rearrange(frames.cpu(), "(b k) h w c -> b k h w c", b=len(video)).numpy()
 
     def label_numbers(self, y: Label | Sequence[Label] | None, num_clips: int | None = None) -> Tensor | None:
-        """Class names or numbers -> labels (b,) on the model's device; a single one is repeated for `num_clips`."""
+        """Class names or numbers -> labels (b,) on the model's device; a single one is repeated for `num_clips`.
+
+        Raises:
+            ValueError: a class that the model does not have, or another number of labels than clips.
+        """
         if num_clips is not None and num_clips < 1:
             raise ValueError(f"num_clips must be at least 1, not {num_clips}")
         if y is None:

@@ -172,6 +172,9 @@ class RollingSampler:
         """Drop the clean first frame, append noise, and clear the next one: N steps.
 
         `memory` is that after the dropped frame; a model with memory slots needs it.
+
+        Raises:
+            ValueError: such a model without it.
         """
         if self.memory_layout.frames and memory is None:
             raise ValueError(

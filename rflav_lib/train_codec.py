@@ -178,7 +178,9 @@ def train_codec(config: CodecTraining, folder: Path, start: Path | None = None) 
     Killed, it leaves the last state that was kept, a usable codec; the same call begins anew.
 
     Raises:
-        ValueError: another process trains into this folder. OSError: it cannot be written, which is tried first.
+        ValueError: another process trains into this folder.
+        OSError: it cannot be written, which is tried first.
+        FloatingPointError: the loss is no number any more.
     """
     with only_writer(folder):
         _train(config, folder, start)

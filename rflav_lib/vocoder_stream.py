@@ -76,7 +76,11 @@ class GriffinLimStream:
         return {name: None if tensor is None else tensor.clone() for name, tensor in kept.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another stream stood; the samples that follow are the same to the last bit."""
+        """Go on where another stream stood; the samples that follow are the same to the last bit.
+
+        Raises:
+            ValueError: it was of another number of sounds or mel bins.
+        """
         theirs, ours = state["waiting"].shape[:2], self._waiting.shape[:2]
         if theirs != ours:
             raise ValueError(

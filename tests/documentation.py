@@ -110,7 +110,7 @@ def words(command: str) -> list[str]:
 
 def python_in_docstrings() -> list[Example]:
     """Indented blocks of the library's docstrings that look like Python: they begin with a statement or a call."""
-    code = re.compile(r"^(from \S+ import |import |\w+ = |>>> |[\w.]+\(.*\)(\.\w+\(\))?\s*(#.*)?$)")
+    code = re.compile(r"^(from \S+ import |import |[a-z]\w* = |>>> |[\w.]+\(.*\)(\.\w+\(\))?\s*(#.*)?$)")
     return [
         Example(each.place, block)
         for each in docstrings("rflav_lib")

@@ -41,7 +41,7 @@ CONFIGS = {
     "rflav_lib.evaluate": EvaluateConfig,
     "rflav_lib.data.latents": LatentsConfig,
 }
-NOT_OURS = ("git clone", "conda env create -f environment.yml", "tensorboard --logdir")
+NOT_OURS = ("git clone", "cd ", "conda env create -f environment.yml", "tensorboard --logdir")
 """Commands of other programs, which the reader has."""
 THEIR_MODULES = ("pip", "pytest", "jupyterlab", "ruff")
 
@@ -101,7 +101,7 @@ def module_of(command: list[str]) -> tuple[str, list[str]]:
 
 def understood(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raise unless the program exists and takes these arguments."""
-    program, *rest = split = words(command)
+    program, *rest = split = [word for word in words(command) if word != "--help"]
     if command.startswith(NOT_OURS):
         return
     if program == "make":

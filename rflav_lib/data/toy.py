@@ -85,8 +85,10 @@ def make_clip(world: str, seed: int, index: int, num_frames: int = 40, label: in
     """Make clip number `index` of `world`: `num_frames` frames of 64x64 at 10 fps, with 1600 samples each
     at 16 kHz.
 
-    `label` forces the class; without it the class is drawn from (world, seed, index). Raises ValueError for
-    an unknown world or label, a negative seed or index, and fewer than one frame.
+    `label` forces the class; without it the class is drawn from (world, seed, index).
+
+    Raises:
+        ValueError: an unknown world or label, a negative seed or index, fewer than one frame.
     """
     if world not in CLASSES:
         raise ValueError(f"unknown world {world!r}: choose one of {', '.join(CLASSES)}")

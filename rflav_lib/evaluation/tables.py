@@ -28,7 +28,8 @@ def read_run(path: str | Path) -> Run:
     """The JSON of a run.
 
     Raises:
-        FileNotFoundError: none there. ValueError: another file.
+        FileNotFoundError: none there.
+        ValueError: another file.
     """
     run = read_json(path)
     if not isinstance(run, dict) or run.get("format") != FORMAT:

@@ -200,7 +200,11 @@ class AudioCLIP(FeatureNetwork):
         return self.fc((pooled * self.att5(x, pooled.shape[-2:])).flatten(1))
 
     def features(self, batch: Tensor) -> Tensor:
-        """Sound (b s) in [-1, 1] at 44.1 kHz -> (b 1024)."""
+        """Sound (b s) in [-1, 1] at 44.1 kHz -> (b 1024).
+
+        Raises:
+            ValueError: no such sound, or another number of clips than `batch_size`.
+        """
         check_sound(batch)
         if self.batch_size and len(batch) != self.batch_size:
             raise ValueError(f"{self.name} takes {self.batch_size} clips at a time, not {len(batch)}")

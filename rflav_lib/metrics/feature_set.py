@@ -148,7 +148,8 @@ class FeatureSet:
             expected: the origin that it must have; None takes what is there.
 
         Raises:
-            FileNotFoundError: no such file. ValueError: not such a file, damaged, or of another origin.
+            FileNotFoundError: no such file.
+            ValueError: not such a file, damaged, or of another origin.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"no cached features at {path}")
@@ -202,7 +203,11 @@ def joined(parts: Iterable[FeatureSet]) -> FeatureSet:
 
 
 def checked(values: Tensor, name: str) -> Tensor:
-    """Features as float64 on the CPU, or one clear error (see `FeatureSet`)."""
+    """Features as float64 on the CPU, or one clear error (see `FeatureSet`).
+
+    Raises:
+        ValueError: not (n d), fewer than two samples, or NaN.
+    """
     if values.ndim != 2:
         raise ValueError(f"features of {name!r} must be (n d), got {tuple(values.shape)}")
     if len(values) < 2:

@@ -55,7 +55,11 @@ def resampled(clip: Clip, sample_rate: int) -> Clip:
 
 
 def check_frames(batch: Tensor, at_least: int = 1) -> None:
-    """Refuse what is no batch of clips of at least so many frames."""
+    """Refuse what is no batch of clips of at least so many frames.
+
+    Raises:
+        ValueError: not uint8 (b k h w 3), or shorter.
+    """
     if batch.ndim != 5 or batch.shape[-1] != 3 or batch.dtype != torch.uint8:
         raise ValueError(f"frames must be uint8 (b k h w 3), got {batch.dtype} {tuple(batch.shape)}")
     if batch.shape[1] < at_least:
@@ -63,7 +67,11 @@ def check_frames(batch: Tensor, at_least: int = 1) -> None:
 
 
 def check_sound(batch: Tensor) -> None:
-    """Refuse what is no batch of sounds."""
+    """Refuse what is no batch of sounds.
+
+    Raises:
+        ValueError: not floating point (b s), or NaN.
+    """
     if batch.ndim != 2 or not batch.is_floating_point():
         raise ValueError(f"sound must be floating point (b s), got {batch.dtype} {tuple(batch.shape)}")
     if not batch.isfinite().all():

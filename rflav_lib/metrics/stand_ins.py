@@ -129,7 +129,11 @@ class YamnetStandIn(FeatureNetwork):
         return cls(interpreter, published.label)
 
     def features(self, batch: Tensor) -> Tensor:
-        """Sound (b s) in [-1, 1] at 16 kHz, at least 0.975 s -> (b 1024)."""
+        """Sound (b s) in [-1, 1] at 16 kHz, at least 0.975 s -> (b 1024).
+
+        Raises:
+            ValueError: no such sound, or a shorter one.
+        """
         check_sound(batch)
         length = batch.shape[-1]
         if length < self.patch:

@@ -168,6 +168,9 @@ def train_on(
         batch: windows.
         seed: of weights and windows.
         progress: show a bar.
+
+    Raises:
+        ValueError: clips that are too short.
     """
     mel = MelCodec(train[0].sample_rate, train[0].frame_rate, n_mels=64)
     grey, segments = _material(train, mel)

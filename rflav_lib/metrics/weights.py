@@ -61,7 +61,8 @@ def locate(published: Published, path: str | Path | None = None) -> Path:
     The folder is `$RFLAV_WEIGHTS`, or `data/weights` of this repository, where `data_scripts.weights` puts it.
 
     Raises:
-        FileNotFoundError: it is not there. ValueError: it is another file, or a damaged one.
+        FileNotFoundError: it is not there.
+        ValueError: it is another file, or a damaged one.
     """
     folder = Path(os.environ.get("RFLAV_WEIGHTS") or ROOT / "data" / "weights")
     file = Path(path) if path is not None else folder / published.name

@@ -103,7 +103,8 @@ def make_study(
         names: of the two kinds; the folders' names, unless told.
 
     Raises:
-        FileNotFoundError: no such folder. ValueError: too few videos, or equal names.
+        FileNotFoundError: no such folder.
+        ValueError: too few videos, or equal names.
     """
     folders = Path(first), Path(second)
     names = names or (folders[0].name, folders[1].name)

@@ -1,7 +1,7 @@
 """Birds that sing, in one archive with train/<bird>/ and test/<bird>/.
 
-python -m data_scripts.birds fetch       to data/birds/raw, and unpacked to data/birds/source
-python -m data_scripts.birds prepare     data/birds/{train,test}/<bird>/*.mp4: 10 fps, 16 kHz, 256x256
+python -m data_scripts.birds fetch       # to data/birds/raw, and unpacked to data/birds/source
+python -m data_scripts.birds prepare     # data/birds/{train,test}/<bird>/*.mp4: 10 fps, 16 kHz, 256x256
 python -m data_scripts.birds check
 """
 

@@ -60,6 +60,9 @@ def summarise(readings: Sequence[Reading]) -> dict[str, Figure]:
     """The figures of a set of clips of one world, each with its 95 % interval; see `Reading` for what is read.
 
     A clip in which there is nothing to judge counts as wrong in "clips ..." and is left out of "events ...".
+
+    Raises:
+        ValueError: no readings.
     """
     if not readings:
         raise ValueError("no readings: there is nothing to summarise")
