@@ -6,6 +6,7 @@ the comments at the head of configs. The diary is none: it tells what was run on
 
 import ast
 import builtins
+import functools
 import importlib
 import inspect
 import re
@@ -25,7 +26,8 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\((?!\w+:)([^)\s]+)\)")  # not to the web
 COMMAND = re.compile(
-    r"^(?:\$ )?(python|make|accelerate|torchrun|papermill|tensorboard|conda|git|\.venv/bin)\b"
+    r"^(python (-m|\S+\.py)|make [a-z-]+( \w+=.*)?( +#.*)?$|accelerate launch |torchrun -|papermill \S+\.ipynb|"
+    r"tensorboard --|conda env |git clone |cd \S+$|\.venv/bin/)"
 )
 INDENTED = re.compile(r"(?:\A|\n)\n((?:(?: {2,}.*)?\n)+)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
@@ -67,6 +69,7 @@ def docstrings(folder: str) -> Iterator[Example]:
                 yield Example(f"{path.relative_to(ROOT)}:{getattr(node, 'name', 'module')}", text)
 
 
+@functools.cache
 def commands() -> list[Example]:
     """Every shell command that a document shows, continued lines joined, comments dropped."""
     found = []
@@ -88,8 +91,8 @@ def commands() -> list[Example]:
 def _lines(text: str) -> Iterator[str]:
     for line in text.replace("\\\n", " ").splitlines():
         words = line.strip()
-        if COMMAND.match(words) and len(words.split()) > 1:
-            for part in re.split(r" && ", words):
+        if COMMAND.match(words):
+            for part in words.split(" && "):
                 yield " ".join(shlex.split(part, comments=True))
 
 
