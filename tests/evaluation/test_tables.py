@@ -158,6 +158,16 @@ def test_table_1a_has_time_and_memory_of_the_three_fusions():
     assert "do not trust" not in tables([], quiet)
 
 
+def test_a_fusion_that_the_paper_does_not_have_stands_in_table_1a_without_its_figures():
+    text = tables([run(row("mine", 90.0), row("new", 80.0, fusion="strongest"))])
+    (line,) = lines(text, "new, strongest")
+    assert line.endswith("| – | – | – |")
+    costs = fusions()
+    costs["costs"]["strongest"] = costs["costs"]["average"]
+    (line,) = lines(tables([], costs), "strongest")
+    assert line.startswith("| strongest | 20.0 ms |") and line.endswith("| – | – | – | – |")
+
+
 def test_the_command_line(tmp_path, capsys):
     path, costs, out = (tmp_path / name for name in ("run.json", "fusions.json", "tables.md"))
     path.write_text(json.dumps(run(row("mine", 90.0))), encoding="utf-8")
