@@ -92,7 +92,8 @@ def read_json(path: str | Path, advice: str = "") -> Any:
         advice: what to do about one that is not readable, put behind the reason.
 
     Raises:
-        FileNotFoundError, PermissionError: as they are. ValueError: not readable as JSON; names the file.
+        FileNotFoundError, PermissionError: as they are.
+        ValueError: not readable as JSON; names the file.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))

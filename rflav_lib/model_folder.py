@@ -18,6 +18,8 @@ def opening(folder: str | Path) -> Iterator[None]:
 
     Raises:
         ValueError: see above.
+        ImportError: a library that is missing.
+        MemoryError: a model that is too large.
     """
     try:
         yield

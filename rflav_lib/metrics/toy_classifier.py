@@ -93,7 +93,8 @@ class ToyNetwork(FeatureNetwork):
         """The bundled network, or another from a folder that `train` has written.
 
         Raises:
-            FileNotFoundError: none there. ValueError: a file that does not fit.
+            FileNotFoundError: none there.
+            ValueError: a file that does not fit.
         """
         file = Path(folder) / cls.file
         if not file.is_file():
