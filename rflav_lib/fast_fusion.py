@@ -116,8 +116,9 @@ class FastJointAttentionFusion(FastFeedForwards):
         self.joint = FastAttention(fusion.joint_attention, dtype, packed)
 
     @staticmethod
-    def known(fusion: JointAttentionFusion, video: Tensor, audio: Tensor) -> tuple[Triples, Triples]:
+    def known(fusion: Fusion, video: Tensor, audio: Tensor) -> tuple[Triples, Triples]:
         """Of the joint attention, then of the feed-forward."""
+        assert isinstance(fusion, JointAttentionFusion)
         return (
             triples(fusion.video_joint_modulation, video)
             + triples(fusion.video_modulation, video, scale_first=True),
