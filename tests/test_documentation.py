@@ -45,7 +45,7 @@ CONFIGS = {
 }
 NOT_OURS = ("git clone", "cd ", "conda env create -f environment.yml", "tensorboard --logdir")
 """Commands of other programs, which the reader has."""
-THEIR_MODULES = ("pip", "pytest", "jupyterlab", "ruff")
+THEIR_MODULES = ("pip", "pytest", "jupyterlab", "ruff", "coverage", "mypy")
 
 # links
 
