@@ -21,7 +21,7 @@ from torch import Tensor
 
 from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.memory import Memory
-from rflav_lib.sampler import Frames, Guidance, RollingSampler
+from rflav_lib.sampler import Frames, Generators, Guidance, RollingSampler
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.transformer import RFLAVTransformer
 
@@ -55,6 +55,16 @@ class FastSampler(RollingSampler):
         """As the plain sampler's, with what is known of all its steps computed first."""
         self._expect_all_times(y)
         return super().preroll(video, audio, y)
+
+    def roll(
+        self, video: Tensor, audio: Tensor, generator: Generators = None, y: Tensor | None = None,
+        memory: Memory | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """As the plain sampler's. A window that pre-rolled elsewhere finds what it would have found there, to the bit:
+        products of several threads round by the number of their rows, so the same times are computed together.
+        """
+        self._expect_all_times(y)
+        return super().roll(video, audio, generator, y, memory)
 
     def _conditional_frames(self, *setting: Any) -> Frames:
         self._expect_all_times(setting[-1])

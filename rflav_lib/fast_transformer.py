@@ -83,6 +83,10 @@ class FastTransformer:
         """
         labels = _row_labels(labels)
         distinct = times.unique()
+        if self._expected is not None:
+            theirs, rows, _ = self._expected
+            if theirs == labels and rows.keys() == set(distinct.tolist()):
+                return
         if len(distinct) <= self.EXPECTED:
             rows = {time: row for row, time in enumerate(distinct.tolist())}
             self._expected = labels, rows, self._compute(distinct, labels)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rflav_lib import ROOT
+from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.hifigan import HiFiGAN
 from rflav_lib.media import Clip
 from tests.tiny import tiny_pipeline
@@ -102,6 +103,28 @@ def test_a_state_goes_on_bit_equally(pipeline, before):
 
 
 @pytest.mark.slow
+def test_a_stream_that_goes_on_computes_its_times_in_the_same_batch(pipeline, monkeypatch):
+    """A product of several threads rounds by the number of its rows, so "bit-equally" hangs on this."""
+    batches = []
+    compute = FastTransformer._compute
+    monkeypatch.setattr(
+        FastTransformer,
+        "_compute",
+        lambda self, t, labels: batches.append(t.tolist()) or compute(self, t, labels),
+    )
+    first = pipeline.stream(
+        steps_per_frame=2, chunk_frames=2, y="rain", generator=torch.Generator().manual_seed(0)
+    )
+    next(first)
+    of_first = list(batches)
+    batches.clear()
+    later = pipeline.stream(steps_per_frame=2, chunk_frames=2)
+    later.load_state_dict(first.state_dict())
+    next(later)
+    next(first)
+    assert batches == of_first and len(batches) == 1 and len(batches[0]) > pipeline.transformer.config.window
+
+
 def test_another_process_goes_on_bit_equally(pipeline, tmp_path):
     pipeline.save_whole(tmp_path / "pipeline")
     stream = stream_of(pipeline)
