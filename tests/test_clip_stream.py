@@ -120,8 +120,9 @@ def test_a_stream_that_goes_on_computes_its_times_in_the_same_batch(pipeline, mo
     batches.clear()
     later = pipeline.stream(steps_per_frame=2, chunk_frames=2)
     later.load_state_dict(first.state_dict())
-    next(later)
-    next(first)
+    for _ in range(4):  # the first clips may be made already: sound is found in blocks
+        next(later)
+        next(first)
     assert batches == of_first and len(batches) == 1 and len(batches[0]) > pipeline.transformer.config.window
 
 

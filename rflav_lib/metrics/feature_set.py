@@ -134,10 +134,10 @@ class FeatureSet:
     def save(self, path: str | Path) -> Path:
         """Write a safetensors file, whole or not at all."""
         values = self.values.contiguous()
-        facts = {"origin": self.origin.as_json()}
-        return write_tensors(
-            path, {"values": values}, {**facts, "sha256": _checksum(values, facts["origin"])}
-        )
+        origin = self.origin.as_json()
+        facts = {"origin": origin, "sha256": _checksum(values, origin)}
+        # in one entry: safetensors writes several in an order that changes from file to file
+        return write_tensors(path, {"values": values}, {"facts": json.dumps(facts)})
 
     @classmethod
     def load(cls, path: str | Path, expected: Origin | None = None) -> "FeatureSet":
@@ -155,7 +155,7 @@ class FeatureSet:
             raise FileNotFoundError(f"no cached features at {path}")
         try:
             with safe_open(path, framework="pt") as file:
-                facts = file.metadata() or {}
+                facts = _facts(file.metadata())
                 values = file.get_tensor("values")
             origin = Origin.from_json(facts.get("origin", ""))
             if facts.get("sha256") != _checksum(values, facts["origin"]):
@@ -172,6 +172,13 @@ class FeatureSet:
                 f"{path} holds features of another origin ({told}); delete it, or use another cache"
             )
         return cls(values, origin)
+
+
+def _facts(metadata: dict[str, str] | None) -> dict[str, str]:
+    found = json.loads((metadata or {}).get("facts", "{}"))
+    if not isinstance(found, dict):
+        raise ValueError("its header is not that of features")
+    return found
 
 
 def _checksum(values: Tensor, origin: str) -> str:

@@ -1,5 +1,6 @@
 """What people do to a running session: cells twice, out of order, after an error; a laptop that sleeps."""
 
+import matplotlib
 import pytest
 
 from rflav_lib.train_config import TrainConfig
@@ -13,6 +14,13 @@ def config_cells() -> list[str]:
     cells = code_cells("05_training")
     last = next(number for number, cell in enumerate(cells) if "TrainConfig.from_notebook" in cell)
     return cells[: last + 1]
+
+
+@pytest.fixture(autouse=True)
+def figures_as_before():
+    """Notebooks set matplotlib's style for their kernel; here the tests that follow would draw with it."""
+    with matplotlib.rc_context():
+        yield
 
 
 def test_the_cells_of_training_again_in_one_kernel(tmp_path):

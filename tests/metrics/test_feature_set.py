@@ -46,7 +46,7 @@ def test_a_file_that_is_no_cache_is_refused(tmp_path):
     save_file({"values": torch.zeros(5, 3)}, path)
     with pytest.raises(ValueError, match="x.safetensors: not the origin"):
         FeatureSet.load(path)
-    save_file({"values": torch.zeros(5, 3)}, path, {"origin": '{"data": "real", "versions": []}'})
+    save_file({"values": torch.zeros(5, 3)}, path, {"facts": '{"origin": "{\\"data\\": 1}"}'})
     with pytest.raises(ValueError, match="x.safetensors: not the origin"):
         FeatureSet.load(path)
 
