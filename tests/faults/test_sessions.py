@@ -56,14 +56,17 @@ def test_a_laptop_that_slept_goes_on_where_it_was(monkeypatch):
         watch.feed.begin()
         until(lambda: watch.feed.made == 5)
         slept[0] = 8 * 3600.0
-        with watch.feed._lock:
-            watch.feed._lock.notify_all()  # the timer of the waiting thread runs out
-        # patched clock: count turns, not seconds
-        assert watch.feed.join(SECONDS) and not watch.feed.working
+
+        def rests() -> bool:
+            with watch.feed._lock:
+                watch.feed._lock.notify_all()  # the timer of the waiting thread runs out, once it waits
+            return not watch.feed.working
+
+        until(rests)
+        assert watch.feed.join(SECONDS)
         assert watch.feed.made == 5 and watch.errors == []
         watch.feed.acknowledge(5)
-        with watch.feed._lock:
-            assert watch.feed._lock.wait_for(lambda: watch.feed.made == 10, SECONDS)
+        until(lambda: watch.feed.made == 10)
         assert [first for first, _ in watch.delivered] == [0, 5]
     finally:
         watch.feed.end()
