@@ -45,8 +45,9 @@ check: $(READY)  ## lint, types and fast tests only: a minute or so
 format: $(READY)  ## put the code in shape
 	@$(BIN) -m ruff format . && $(BIN) -m ruff check --fix .
 
+# those of speed and memory, minutes each; the others train for hours, or draw what was measured
 bench: $(READY)  ## speed and memory, as ratios: benchmarks/README.md
-	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN) $$script; done
+	@set -e; for name in fusions generation metrics media latents training allocator endless; do echo "== $$name"; $(BIN) benchmarks/$$name.py; done
 
 clean:  ## remove caches; outputs/ and .venv stay
 	@rm -rf .coverage* .mypy_cache .pytest_cache .ruff_cache build *.egg-info outputs/.demo-* notebooks/.execute-* notebooks/solutions/.execute-*

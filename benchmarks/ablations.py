@@ -124,7 +124,7 @@ def figures(pipe: RFLAVPipeline, clips: Sequence[Clip], options: argparse.Namesp
     }
     reference = experiments.real(WORLD, options.clips, options.frames, experiments.REFERENCE_SEED)
     ours, real = (experiments.windows(part, FEATURE_FRAMES) for part in (clips, reference))
-    for side in ("picture", "sound"):
+    for side in experiments.SIDES:
         theirs, made = (part[side].values.flatten(0, 1) for part in (real, ours))
         distance = frechet(theirs, made)
         low, high = interval(theirs, made, frechet, distance, options.resamples, seed=0)

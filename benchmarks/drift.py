@@ -45,7 +45,6 @@ from rflav_lib.provenance import provenance
 from rflav_lib.view import remedies
 
 WINDOW = 10
-SIDES = ("picture", "sound")
 RESAMPLES = 200
 REFERENCE_CLIPS, REFERENCE_FRAMES, REFERENCE_STRIDE = 100, 40, 5
 Figures = dict[str, Any]
@@ -96,7 +95,7 @@ def parts(clip: Clip, size: int) -> list[Clip]:
 def figures(clips: Sequence[Clip], pipe: RFLAVPipeline, reference: dict[str, torch.Tensor]) -> Figures:
     """Everything that is measured on one set of long clips."""
     found = experiments.windows(clips, WINDOW)
-    result: Figures = {side: side_figures(found[side], reference[side]) for side in SIDES}
+    result: Figures = {side: side_figures(found[side], reference[side]) for side in experiments.SIDES}
     result["moved"] = rounded(drift_curve(found["picture"], RESAMPLES))
     cut = [parts(clip, WINDOW) for clip in clips]
     result["trackers"] = [
@@ -200,13 +199,17 @@ class Study:
         """Features (n 64) of real windows of each side, through the codecs."""
         if self._reference is None:
             stored = self.kept("reference", partial(self._measure_reference, pipe))
-            self._reference = {side: torch.tensor(stored[side], dtype=torch.float64) for side in SIDES}
+            self._reference = {
+                side: torch.tensor(stored[side], dtype=torch.float64) for side in experiments.SIDES
+            }
         return self._reference
 
     def _measure_reference(self, pipe: RFLAVPipeline) -> Figures:
         clips = experiments.real(WORLD, REFERENCE_CLIPS, REFERENCE_FRAMES, experiments.REFERENCE_SEED)
         found = experiments.windows(coded(clips, pipe, "reference"), WINDOW, REFERENCE_STRIDE)
-        return {side: found[side].values.flatten(0, 1).numpy().round(6).tolist() for side in SIDES}
+        return {
+            side: found[side].values.flatten(0, 1).numpy().round(6).tolist() for side in experiments.SIDES
+        }
 
 
 def coded(clips: Sequence[Clip], pipe: RFLAVPipeline, name: str) -> list[Clip]:
@@ -223,7 +226,7 @@ def summary(runs: dict[str, dict[str, Figures]]) -> dict[str, Figures]:
     table: dict[str, Figures] = {}
     for name, seeds in runs.items():
         row: Figures = {"seeds": len(seeds)}
-        for side in SIDES:
+        for side in experiments.SIDES:
             values = [run[side]["value"] for run in seeds.values()]
             drawn = np.mean([run[side]["drawn"] for run in seeds.values()], axis=0)
             low, high = np.quantile(drawn, (0.025, 0.975))
@@ -243,7 +246,7 @@ def summary(runs: dict[str, dict[str, Figures]]) -> dict[str, Figures]:
         }
         table[name] = row
     for row in table.values() if "paper" in table else ():
-        for side in SIDES:
+        for side in experiments.SIDES:
             papers = table["paper"][side]["increase"]["value"]
             row[side]["increase over the paper's"] = (
                 row[side]["increase"]["value"] / papers if papers else None

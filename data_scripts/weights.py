@@ -24,10 +24,10 @@ from data_scripts.command import Options, SubCommand, run
 from data_scripts.fetch_many import fetch_all
 from data_scripts.fetching import fetch
 from data_scripts.published import FetchError, Remote
+from rflav_lib import tensor_files
 from rflav_lib.files import is_made_of, stamp
 from rflav_lib.metrics.weights import AUDIOCLIP, I3D
 from rflav_lib.released import FILES, IMAGE_VAE
-from rflav_lib.tensor_files import write_tensors
 
 PICKLES = {".pt", ".pth", ".bin", ".ckpt"}
 AUDIOCLIP_URL = "https://github.com/AndreyGuzhov/AudioCLIP/releases/download/v0.1/AudioCLIP-Full-Training.pt"
@@ -91,16 +91,9 @@ def read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         FetchError: damaged, or holds more than weights.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # a damaged pickle can raise anything: IndexError, AttributeError, UnicodeDecodeError...
-        if isinstance(error, OSError):
-            raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise FetchError(
-            f"{path}: damaged, or holds more than weights: refused, nothing in it was run ({reason})"
-        ) from error
+        content = tensor_files.read_pickle(path)
+    except ValueError as error:
+        raise FetchError(str(error)) from error
     values = dict(_flat(path, content, ""))
     tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     if not tensors:
@@ -200,7 +193,7 @@ def _prepare(options: Options) -> int:
             continue
         tensors, others = read_pickle(path)
         separate = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-        write_tensors(target, separate, {"format": "pt", "others": json.dumps(others)})
+        tensor_files.write_tensors(target, separate, {"format": "pt", "others": json.dumps(others)})
         stamp(target, changed)
         print(
             f"{target}: {len(tensors)} tensors" + (f", and {', '.join(others)} as metadata" if others else "")

@@ -49,6 +49,8 @@ FINE_TUNED: dict[str, Any] = {
 }  # fmt: skip
 """What makes `configs/toy-landscape.yaml` train the bundled model further: for questions that only a good model can
 answer, such as what happens to it after the first window."""
+SIDES = ("picture", "sound")
+"""What features and distances are taken of, see `windows`."""
 CONTROL_SEED = 2_000_029  # real clips beside generated ones: neither trained on nor among the references
 REFERENCE_SEED = 2_000_033  # real clips that distances are taken to
 

@@ -149,7 +149,7 @@ class RFLAVPipeline(DiffusionPipeline):
         labels = self.label_numbers(y, given if given > 1 and num_clips is None else num_clips)
         batch = num_clips or (given if labels is None else len(labels)) or 1
         if given > 1 and batch != given:
-            raise ValueError(f"{given} given for {batch} clips: give one, or as many as clips")
+            raise ValueError(f"{given} sounds or videos for {batch} clips: give one, or as many as clips")
         if given:
             dtype = None  # guidance by what is given goes down small gradients
         sampler = self.sampler(steps_per_frame, guidance_scale, dtype)

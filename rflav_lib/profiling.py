@@ -43,10 +43,10 @@ def profiles(
         window = sampler.preroll(video, audio, y)
         generator = torch.Generator().manual_seed(0)
         roll = lambda s=sampler, w=window, g=generator: s.roll(*w, g, y)  # noqa: E731
-        fast = isinstance(sampler, FastSampler)
-        dtype = sampler.network.dtype if isinstance(sampler, FastSampler) else model.dtype
+        fast = sampler if isinstance(sampler, FastSampler) else None
+        dtype = fast.network.dtype if fast else model.dtype
         step = median_seconds(roll, video.device) / sampler.steps_per_frame
-        flops = step_flops(model, video, audio, y, fast)
+        flops = step_flops(model, video, audio, y, fast is not None)
         found[name] = {
             "step (ms)": 1000 * step,
             "GFLOP of a step": flops / 1e9,

@@ -26,6 +26,7 @@ from rflav_lib.image_codec import ImageVAE, load_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.model_folder import opening
 from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.tensor_files import read_pickle
 from rflav_lib.transformer import RFLAVTransformer
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -137,14 +138,17 @@ def load_vocoder(folder: str | Path) -> HiFiGAN:
     )  # fmt: skip
     path = folder / "vocoder.pt"
     try:
+        stored = read_pickle(path)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+    try:
         model = HiFiGAN(n_mels=settings["num_mels"], **{name: settings[name] for name in names})
-        weights = torch.load(path, map_location="cpu", weights_only=True)["generator"]
-        folded = fold_weight_norm(weights)
+        folded = fold_weight_norm(stored["generator"])
     except KeyError as error:
         raise ValueError(f"{folder}: {error} is missing in config.json or vocoder.pt") from error
-    except Exception as error:  # a damaged pickle can raise anything; so can a network of absurd settings
+    except Exception as error:  # a network of absurd settings can raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: damaged, or holds more than weights: {reason}") from error
+        raise ValueError(f"{folder}: config.json and vocoder.pt do not make a vocoder: {reason}") from error
     return _filled(model, folded, path)
 
 

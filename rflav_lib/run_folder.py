@@ -126,9 +126,8 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     lines = path.read_bytes().split(b"\n")
-    return [
-        _metrics(path, number, line) for number, line in enumerate(lines[:-1], 1)
-    ]  # behind the last newline: none
+    del lines[-1]  # what follows the last newline is no whole line
+    return [_metrics(path, number, line) for number, line in enumerate(lines, 1)]
 
 
 def _metrics(path: Path, number: int, line: bytes) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""Safetensors files that appear whole or not at all, and whose errors name the file."""
+"""Files of tensors: safetensors that appear whole or not at all, pickles that run nothing; errors name the file."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -27,6 +29,26 @@ def write_tensors(
     with whole(path) as draft, safetensors_errors(path):
         save_file(dict(tensors), draft, None if facts is None else dict(facts))
     return Path(path)
+
+
+def read_pickle(path: str | Path) -> Any:
+    """What `torch.save` wrote, if that is tensors and plain values; nothing in the file is run.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: damaged, or it holds more than weights; names the file.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except (
+        Exception
+    ) as error:  # damage can raise anything: IndexError, AttributeError, UnicodeDecodeError, ...
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{path}: damaged, or holds more than weights: refused, nothing in it was run ({reason})"
+        ) from error
 
 
 @contextmanager

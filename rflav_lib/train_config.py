@@ -46,9 +46,7 @@ class TrainConfig(YamlConfig):
     audio_peak: float = 0.0  # each clip's sound is scaled to it; 0 keeps the loudness
 
     # the model: see RFLAVTransformer
-    start_from: str = (
-        ""  # a pipeline folder or released checkpoint to take the first weights from; empty: random
-    )
+    start_from: str = ""  # first weights: a pipeline folder or released checkpoint; empty: random
     hidden_size: int = 192
     depth: int = 6
     num_heads: int = 6

@@ -41,9 +41,7 @@ def read_yaml(text: str, source: str) -> Any:
     """
     try:
         return yaml.load(text, PlainLoader)
-    except (
-        Exception
-    ) as error:  # PyYAML's own, and KeyError, IndexError, ... for a tag whose value does not fit it
+    except Exception as error:  # not PyYAML's own alone: a value that does not fit its tag can raise anything
         reason = str(error) if isinstance(error, yaml.YAMLError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{source}: not readable as YAML: {reason}") from error
 

@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from rflav_lib import ROOT
+from rflav_lib.tensor_files import read_pickle
 
 BLOCK = 1 << 20
 
@@ -99,15 +99,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: damaged, or it holds something else.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # a damaged pickle can raise anything: IndexError, AttributeError, UnicodeDecodeError...
-        if isinstance(error, OSError):
-            raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: damaged, or more than weights; nothing in it was run ({reason})") from None
+    state = read_pickle(path)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path}: not a dictionary of tensors")
     return dict(state)

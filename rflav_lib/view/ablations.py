@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rflav_lib.evaluation.paper import REFERENCE, cost_ratios
-from rflav_lib.experiments import over_seeds
+from rflav_lib.experiments import SIDES, over_seeds
 
-SIDES = ("picture", "sound")
 READ = ("class seen", "class heard", "median offset (ms)", "events within 100 ms")
 
 

@@ -129,10 +129,9 @@ def make_study(
 def _videos(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    paths = (
-        path for path in sorted(folder.iterdir()) if not path.name.startswith(".")
-    )  # hidden: half written ones
-    return {path.stem: path for path in paths if path.suffix.lower() in VIDEOS}
+    # hidden files are half written ones
+    shown = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    return {path.stem: path for path in shown if path.suffix.lower() in VIDEOS}
 
 
 class Answers:
