@@ -44,17 +44,19 @@ def sampled() -> Callable[[], Any]:
 def trained() -> Callable[[], Any]:
     """Steps of the bundled model's training, from clips that are encoded already."""
     folder = tempfile.TemporaryDirectory()
-    settings = {
-        "clips": 64, "max_steps": TRAINING_STEPS, "warmup_steps": 2, "tracker": "none", "sample_every": 10**9,
-        "checkpoint_every": 10**9, "resume": False, "output_dir": folder.name,
-    }  # fmt: skip
-    config = TrainConfig.from_yaml(experiments.BASE, **settings)
-    run_to_the_end(TrainConfig.from_yaml(experiments.BASE, **{**settings, "max_steps": 3}))
+
+    def run(name: str, steps: int) -> None:
+        settings = {
+            "clips": 64, "max_steps": steps, "warmup_steps": 2, "tracker": "none", "sample_every": 10**9,
+            "checkpoint_every": 10**9, "output_dir": str(Path(folder.name) / name),
+        }  # fmt: skip
+        run_to_the_end(TrainConfig.from_yaml(experiments.BASE, **settings))
 
     def work() -> None:
-        run_to_the_end(config)
+        run("measured", TRAINING_STEPS)
         folder.cleanup()
 
+    run("before", 3)  # what happens once
     return work
 
 

@@ -1,12 +1,16 @@
 """What is freed stays with the process: counted in page faults, in processes of their own."""
 
+import json
 import platform
 import subprocess
 import sys
+from functools import cache, partial
 
 import pytest
 
-from rflav_lib import allocator
+from benchmarks import allocator as benchmark
+from rflav_lib import allocator, experiments
+from tests.test_experiments import TINY
 
 PROGRAM = """
 import resource
@@ -42,3 +46,26 @@ def test_elsewhere_it_says_that_it_cannot(monkeypatch):
     monkeypatch.setattr(allocator.sys, "platform", "linux")
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())  # a C library without mallopt
     assert not allocator.keep_freed_memory()
+
+
+def test_the_benchmark_measures_both_cases_and_writes_what_it_prints(tmp_path, monkeypatch, capsys):
+    small = tmp_path / "small.yaml"
+    text = experiments.BASE.read_text(encoding="utf-8")
+    small.write_text("\n".join(line for line in text.splitlines() if line.partition(":")[0] not in TINY))
+    with small.open("a") as file:
+        file.writelines(f"\n{key}: {json.dumps(value)}" for key, value in TINY.items())
+    monkeypatch.setattr(experiments, "BASE", small)
+    monkeypatch.setattr("rflav_lib.train_run.ROOT", tmp_path)
+    for name, value in {"CLIPS": 5, "FRAMES": 2, "STEPS_PER_FRAME": 1, "TRAINING_STEPS": 2}.items():
+        monkeypatch.setattr(benchmark, name, value)
+    # once each, and in this process, whose memory is not to be kept
+    once = cache(partial(benchmark.measured, keep=False))
+    monkeypatch.setattr(benchmark, "in_a_process", lambda case, keep: once(case))
+    out = tmp_path / "out.json"
+    assert benchmark.main(["--out", str(out)]) == 0
+    cases = json.loads(out.read_text())["cases"]
+    assert set(cases) == {"sampling", "training"}
+    assert all(
+        cost["own"] > 0 and cost["peak (MB)"] > 100 for both in cases.values() for cost in both.values()
+    )
+    assert capsys.readouterr().out.count("kept saves") == 2
