@@ -5,6 +5,7 @@ const LEAD = 0.08; // s between the decision to play and the first sample
 const MARGIN = 0.01; // s: sound that would begin sooner than this is too late to be scheduled
 const TICK = 50; // ms
 const REPORT = 400; // ms between two words to the kernel about how far it has played
+const LOST = 5; // so many reports in a row with nothing new while it waits: then a message may be lost
 
 /** Plays frames and their sound as they arrive; when there are too few, both wait. */
 export class Engine {
@@ -204,15 +205,20 @@ export default () => {
     const hear = (content, buffers) => {
       if (content.kind === "said") message = content.text;
       if (content.kind !== "clip") return;
-      speed = content.speed;
+      speed = content.speed || speed; // 0 with a clip that is sent once more
       const sound = buffers[1].buffer.slice(buffers[1].byteOffset, buffers[1].byteOffset + buffers[1].byteLength);
       queue = queue
         .then(() => unpack(buffers[0], content.count, facts.size, content.sizes))
         .then((pictures) => engine.add(content.run, content.first, pictures, new Float32Array(sound)))
         .catch((error) => (message = `this browser cannot show it: ${error}`));
     };
+    let [had, idle] = [0, 0]; // frames that had arrived at the last report, reports since then
     const report = () => {
-      if (engine.playing) model.send({ kind: "played", run: engine.run, frames: Math.floor(engine.position()) });
+      if (!engine.playing) return;
+      idle = engine.starving && engine.received === had ? idle + 1 : 0;
+      had = engine.received;
+      const missing = idle && idle % LOST === 0 ? had : null; // the frame from which on it asks for clips again
+      model.send({ kind: "played", run: engine.run, frames: Math.floor(engine.position()), missing });
     };
     const turn = () => {
       if (model.get("running") === engine.playing) return;

@@ -11,6 +11,7 @@ frames are small: 12 KB of picture and 6 KB of sound for a frame of 64x64. Large
 
 **Who waits for whom.** The kernel makes clips in a thread (`player_feed.py`), at most `ahead` seconds beyond what the
 browser says it has played. A machine too slow for live play stops picture and sound together until a second is there.
+A message that was lost on the way, as when a laptop sleeps, is missed by the browser and sent once more.
 Stop silences the browser at once, whatever the kernel is doing; JupyterLab from 4.4 on also reaches the kernel while
 a cell runs, others do when it is done, and generation has long stopped for want of credit by then.
 """
@@ -165,6 +166,8 @@ class Player(anywidget.AnyWidget):
             run = content["run"]  # 0 while it waits for the first clip
             if run in (0, self._run):
                 self._feed.acknowledge(content["frames"] if run else 0)
+                if content.get("missing") is not None:
+                    self._send_again(content["missing"])
         elif content.get("kind") == "save":
             try:
                 path = self.save()
@@ -174,6 +177,12 @@ class Player(anywidget.AnyWidget):
                 seen = self.seen
                 assert seen is not None, "it has just been saved"
                 self._say(f"saved {seen.duration:.1f} s as {_short(path)}")
+
+    def _send_again(self, first: int) -> None:
+        """Clips that were sent and have not arrived. The browser drops what it has already."""
+        assert self._feed is not None, "only a feed's clips are missed"
+        for start, clip in self._feed.unplayed(first):
+            self._send_clip(self._run, start, clip, 0.0)
 
     def _send_clip(self, run: int, first: int, clip: Clip, speed: float) -> None:
         pictures, sizes = _packed(clip.frames)

@@ -81,6 +81,11 @@ class Feed:
                 self._thread.start()
             self._lock.notify_all()
 
+    def unplayed(self, first: int) -> list[tuple[int, Clip]]:
+        """The clips from frame `first` on that were delivered, with the numbers of their first frames."""
+        with self._lock:
+            return [(start, clip) for start, clip in self._kept if start >= first]
+
     def steer(self, name: str, value: Any) -> None:
         """Set an attribute of the stream, such as `y`, before its next clip: the thread alone touches it."""
         with self._lock:

@@ -253,6 +253,21 @@ def test_a_slow_machine_pauses_and_does_not_drift(lab, shot):
     page.context.close()
 
 
+def test_a_message_that_is_lost_is_asked_for_again(playing):
+    """Clips fall away on their way, as when a connection breaks and comes back: it waits, asks, and goes on."""
+    lost = engine(
+        playing,
+        """(() => {
+            const add = engine.add.bind(engine);
+            let dropped = 0;
+            engine.add = () => { if (++dropped === 3) engine.add = add; };
+            return engine.received;
+        })()""",
+    )
+    wait(playing, f"engine.received === {lost} && engine.starving")
+    wait(playing, f"engine.position() > {lost} + 20")
+
+
 def test_a_closed_tab_ends_generation(lab):
     page = lab.open(lab.notebook("closed.ipynb", SOURCE.replace("state.json", "closed.json")))
     run(page)

@@ -85,6 +85,20 @@ def test_the_kernel_is_not_flooded_and_goes_on_when_the_browser_has_played(playe
     assert len(clips(each)) == 3, "the word of another run counts for nothing"
 
 
+def test_a_clip_that_was_lost_on_the_way_is_sent_once_more(player):
+    each = player()
+    each.running = True
+    until(lambda: len(clips(each)) == 2)
+    lost = clips(each)[1]
+    answer(each, kind="played", run=1, frames=5, missing=5)
+    until(lambda: len(clips(each)) >= 4)
+    again = [(c, b) for c, b in clips(each)[2:] if c["first"] == 5]
+    assert len(again) == 1 and again[0][1] == lost[1], "the same bytes, once"
+    assert again[0][0]["run"] == 1
+    answer(each, kind="played", run=7, frames=5, missing=0)
+    assert all(c["first"] for c, _ in clips(each)[2:]), "what another run misses is nothing of this one"
+
+
 def test_start_again_plays_the_same_again_and_another_seed_another(player):
     each = player(seed=1)
     firsts = []
