@@ -10,12 +10,9 @@ flipped inside compressed data can spell other valid data, which nobody can tell
 """
 
 import argparse
-import contextlib
 import json
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -24,8 +21,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from rflav_lib import ROOT
 from rflav_lib.media import Clip, MediaError
+from tests.child_process import ChildProcess, Died
 
 KINDS = (
     "flip 1",
@@ -117,7 +114,7 @@ def complaints(path: Path) -> list[str]:
     return found
 
 
-def child() -> None:
+def answer_requests() -> None:
     """Read requests, one JSON list [path, original] a line; answer each with a line."""
     for line in sys.stdin:
         path, original = map(Path, json.loads(line))
@@ -125,45 +122,6 @@ def child() -> None:
 
 
 # ------------------------------------------------------------------ in the parent
-
-
-class Reader:
-    """A child process that reads files, and is replaced when it dies or hangs."""
-
-    def __init__(self) -> None:
-        self.process = None
-
-    def read(self, path: Path, original: Path) -> tuple[str, float]:
-        """The child's verdict, and the seconds of processor it took."""
-        if self.process is None:
-            command = [sys.executable, "-m", "tests.mutated_media", "--child"]
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-        killer = threading.Timer(PATIENCE, self.process.kill)
-        killer.start()
-        try:
-            self.process.stdin.write(json.dumps([str(path), str(original)]) + "\n")
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        late = not killer.is_alive()
-        killer.cancel()
-        if answer:
-            return tuple(json.loads(answer))
-        code = self.process.wait()
-        self.close()
-        return ("a hang" if late else f"a crash: exit code {code}"), PATIENCE
-
-    def close(self) -> None:
-        """End the child."""
-        if self.process is not None:
-            with contextlib.suppress(BrokenPipeError):  # it may be dead, with a request on its way
-                self.process.stdin.close()
-            self.process.stdout.close()
-            self.process.wait()
-            self.process = None
 
 
 @dataclass(frozen=True)
@@ -181,9 +139,19 @@ class Reading:
         return self.verdict in ("error", "same", "unnoticeable") and self.seconds < CPU_LIMIT
 
 
+def asked(child: ChildProcess, path: Path, original: Path) -> tuple[str, float]:
+    """The child's verdict, and the seconds of processor it took."""
+    try:
+        said, seconds = child.ask([str(path), str(original)])
+    except Died as death:
+        return str(death), PATIENCE
+    return said, seconds
+
+
 def read_mutated(originals: list[Path], count: int, seed: int) -> list[Reading]:
     """Spoil copies of files in turn, and read each."""
-    rng, reader, readings = np.random.default_rng(seed), Reader(), []
+    rng, readings = np.random.default_rng(seed), []
+    child = ChildProcess("tests.mutated_media", ["--child"], PATIENCE)
     with tempfile.TemporaryDirectory() as folder:
         try:
             for number in range(count):
@@ -192,10 +160,10 @@ def read_mutated(originals: list[Path], count: int, seed: int) -> list[Reading]:
                 kind = KINDS[(number + number // len(KINDS)) % len(KINDS)]
                 path = Path(folder) / f"spoilt {number}{original.suffix}"
                 path.write_bytes(mutate(original.read_bytes(), other.read_bytes(), kind, rng))
-                readings.append(Reading(original.name, kind, *reader.read(path, original)))
+                readings.append(Reading(original.name, kind, *asked(child, path, original)))
                 path.unlink()
         finally:
-            reader.close()
+            child.close()
     return readings
 
 
@@ -208,7 +176,7 @@ def main() -> None:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child()
+        answer_requests()
         return
     with tempfile.TemporaryDirectory() as folder:
         if options.folder is None:

@@ -11,6 +11,7 @@ import pytest
 
 from rflav_lib.media import Clip
 from tests import mutated_media
+from tests.child_process import ChildProcess
 from tests.media_files import write_samples
 
 
@@ -54,13 +55,17 @@ def test_the_judge_can_find_a_lie(tmp_path, monkeypatch):
     assert mutated_media.verdict(spoilt, good)[0].startswith("a lie: Clip(10 frames")
 
 
-def test_a_child_that_dies_or_hangs_is_reported(tmp_path, monkeypatch):
-    reader = mutated_media.Reader()
-    assert reader.read(tmp_path / "none.mp4", tmp_path / "none.mp4")[0] == "error"
-    reader.process.kill()
-    assert reader.read(tmp_path / "none.mp4", tmp_path / "none.mp4")[0] == "a crash: exit code -9"
-    monkeypatch.setattr(mutated_media, "PATIENCE", 0.0)
-    assert reader.read(tmp_path / "none.mp4", tmp_path / "none.mp4")[0] == "a hang"
+def test_a_child_that_dies_or_hangs_is_reported_and_replaced(tmp_path):
+    nothing = tmp_path / "none.mp4"
+    child = ChildProcess("tests.mutated_media", ["--child"], patience=mutated_media.PATIENCE)
+    assert mutated_media.asked(child, nothing, nothing)[0] == "error"
+    child._process.kill()
+    assert mutated_media.asked(child, nothing, nothing)[0] == "a crash: exit code -9"
+    assert mutated_media.asked(child, nothing, nothing)[0] == "error"
+    child.close()
+    hasty = ChildProcess("tests.mutated_media", ["--child"], patience=0.0)
+    assert mutated_media.asked(hasty, nothing, nothing)[0] == "a hang"
+    hasty.close()
 
 
 @pytest.mark.parametrize("kind", mutated_media.KINDS)

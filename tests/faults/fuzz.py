@@ -13,21 +13,18 @@ import json
 import os
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from rflav_lib import ROOT
+from tests.child_process import ChildProcess, Died
 from tests.mutated_media import KINDS, mutate
 
 WORDS = (
@@ -110,7 +107,7 @@ class Bench:
         return Case(number, reader.name, kind, said, seconds)
 
 
-def child(seed: int, only: list[str]) -> None:
+def answer_requests(seed: int, only: list[str]) -> None:
     """Answer each number on stdin with a case as a line of JSON."""
     import torch
 
@@ -168,57 +165,21 @@ class Case:
         return self.verdict in ("error", "same", "other values") and self.seconds < CPU_LIMIT
 
 
-class Child:
-    """A process that reads, and is replaced when it dies or hangs."""
-
-    def __init__(self, seed: int, only: list[str]) -> None:
-        self._command = [sys.executable, "-m", "tests.faults.fuzz", "--child", "--seed", str(seed)]
-        self._command += ["--only", *only] if only else []
-        self._process: subprocess.Popen | None = None
-
-    def read(self, number: int) -> Case:
-        """Case number `number`."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                self._command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                text=True, env={**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"},
-            )  # fmt: skip
-            if self._answer() != "ready":
-                raise RuntimeError(f"the good files cannot be read: {' '.join(self._command)}")
-        with suppress(BrokenPipeError):  # it may be dead
-            self._process.stdin.write(f"{number}\n")
-            self._process.stdin.flush()
-        if answer := self._answer():
-            return Case(*answer)
-        code = self._process.wait()
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._process = None
-        return Case(number, "?", "?", f"a crash or a hang: exit code {code}", PATIENCE)
-
-    def _answer(self) -> object:
-        killer = threading.Timer(PATIENCE, self._process.kill)
-        killer.start()
-        line = self._process.stdout.readline()
-        killer.cancel()
-        return json.loads(line) if line else None
-
-    def close(self) -> None:
-        """End it."""
-        if self._process is not None:
-            self._process.stdin.close()
-            self._process.wait(PATIENCE)
-
-
 def fuzz(count: int, seed: int, first: int = 0, only: list[str] | None = None) -> Iterator[Case]:
     """Cases `first` to `first + count - 1`."""
-    reader = Child(seed, only or [])
+    arguments = ["--child", "--seed", str(seed), *(["--only", *only] if only else [])]
+    offline = {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+    child = ChildProcess(
+        "tests.faults.fuzz", arguments, PATIENCE, greets=True, environment=offline, quiet=True
+    )
     try:
         for number in range(first, first + count):
-            yield reader.read(number)
+            try:
+                yield Case(*child.ask(number))
+            except Died as death:
+                yield Case(number, "?", "?", str(death), PATIENCE)
     finally:
-        reader.close()
+        child.close()
 
 
 def table(cases: list[Case]) -> str:
@@ -245,8 +206,14 @@ def main() -> int:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.seed, options.only)
+        answer_requests(options.seed, options.only)
         return 0
+    from tests.faults.readers import READERS
+
+    names = [reader.name for reader in READERS]
+    for name in options.only:
+        if name not in names:
+            parser.error(f"no reader {name!r}; there are {', '.join(names)}")
     cases = []
     for case in fuzz(options.count, options.seed, options.first, options.only):
         cases.append(case)

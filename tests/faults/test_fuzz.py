@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.child_process import ChildProcess
 from tests.faults import fuzz
 from tests.faults.readers import READERS, Reader
 
@@ -36,11 +37,23 @@ def test_the_judge_finds_what_may_not_happen(tmp_path):
     assert verdict(lambda *_: fails(KeyError(str(path)))).startswith("another error")
 
 
-def test_a_child_that_dies_is_reported_and_replaced(monkeypatch):
+def test_a_child_that_dies_is_reported_and_replaced():
     """Also shows that good files of a reader can be read in a child."""
-    reader = fuzz.Child(0, ["kept figures"])
-    assert reader.read(0).good
-    reader._process.kill()
-    reader._process.wait()
-    assert "exit code -9" in reader.read(1).verdict
-    reader.close()
+    cases = fuzz.fuzz(3, seed=0, only=["kept figures"])
+    assert next(cases).good
+    cases.gi_frame.f_locals["child"]._process.kill()
+    assert "exit code -9" in next(cases).verdict
+    assert next(cases).good
+
+
+def test_a_child_that_cannot_begin_is_no_fault_of_the_copies():
+    child = ChildProcess("tests.no_such_module", [], patience=fuzz.PATIENCE, greets=True, quiet=True)
+    with pytest.raises(RuntimeError, match="no_such_module did not begin: a crash: exit code 1"):
+        child.ask(0)
+
+
+def test_an_unknown_reader_is_named(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["fuzz", "--only", "kept figurs"])
+    with pytest.raises(SystemExit):
+        fuzz.main()
+    assert "no reader 'kept figurs'; there are" in capsys.readouterr().err
