@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
+
+from rflav_lib.files import read_json
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -36,6 +39,45 @@ def opening(folder: str | Path) -> Iterator[None]:
         ) from error
 
 
+def check_folder(folder: Path, kind: str) -> None:
+    """A pipeline folder of class `kind` whose parts diffusers may open: of known libraries, weights readable.
+
+    Raises:
+        ValueError: names the file, and what is wrong.
+    """
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ValueError(f"{folder}: not a pipeline folder, model_index.json is missing")
+    facts = read_json(index)
+    facts = facts if isinstance(facts, dict) else {}
+    found = facts.get("_class_name")
+    if found != kind:
+        raise ValueError(f"{folder}: a checkpoint of another model ({found}); this library opens {kind}")
+    # diffusers looks a part's class up in any module that is loaded; ours come from two places
+    parts = {name: part for name, part in facts.items() if name[0:1] != "_" and name != "class_names"}
+    for name, part in parts.items():
+        library = str(part[0]) if isinstance(part, list) and len(part) == 2 else ""
+        if library.partition(".")[0] not in ("diffusers", "rflav_lib"):
+            raise ValueError(f"{index}: {name} is {part!r}, no part of diffusers or rflav_lib: refused")
+    for path in sorted(folder.glob("*/*.safetensors")):
+        with opened_weights(path):
+            pass
+
+
+@contextmanager
+def opened_weights(path: Path) -> Iterator[Any]:
+    """`safe_open`, whose errors name the file.
+
+    Raises:
+        ValueError: no whole safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as stored:
+            yield stored
+    except SafetensorError as error:
+        raise ValueError(f"{path}: truncated or not a safetensors file ({error}); fetch it again") from error
+
+
 def check_weights(folder: Path, module: nn.Module) -> None:
     """Every name, shape and value has to be right: diffusers fills a missing weight at random, and only warns.
 
@@ -43,14 +85,10 @@ def check_weights(folder: Path, module: nn.Module) -> None:
         ValueError: names the file, and what is wrong.
     """
     path = folder / WEIGHTS
-    try:
-        with safe_open(path, framework="pt") as stored:
-            names = stored.keys()
-            slices = {name: stored.get_slice(name) for name in names}
-            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-            kinds = {name: part.get_dtype() for name, part in slices.items()}
-    except SafetensorError as error:
-        raise ValueError(f"{path}: truncated or not a safetensors file ({error}); fetch it again") from error
+    with opened_weights(path) as stored:
+        slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118  # it is no dict
+        shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+        kinds = {name: part.get_dtype() for name, part in slices.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     wrong = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
     wrong += sorted(

@@ -10,17 +10,16 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from einops import rearrange
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from rflav_lib.clip_stream import ClipStream
 from rflav_lib.conditions import Sound, Video, given_sounds, given_videos
 from rflav_lib.engine import FastSampler
-from rflav_lib.files import read_json, whole
+from rflav_lib.files import whole
 from rflav_lib.image_codec import decode_latents, encode_frames, reduction
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
-from rflav_lib.model_folder import check_weights, opening
+from rflav_lib.model_folder import check_folder, check_weights, opening
 from rflav_lib.sampler import Generators, Guidance, RollingSampler, draw_noise
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.tensor_files import safetensors_errors
@@ -71,7 +70,7 @@ class RFLAVPipeline(DiffusionPipeline):
         """
         local = Path(folder)
         if local.is_dir():
-            _check_folder(local)
+            check_folder(local, cls.__name__)
         elif local.is_absolute() or len(local.parts) > 2 or str(folder).startswith("."):
             raise ValueError(f"{folder}: no such folder")
         with opening(folder):
@@ -321,30 +320,3 @@ def _check_fit(
             raise ValueError(f"components do not fit: {what} is {ours}, but the {other} has {theirs}")
     if class_names and len(class_names) != model.num_classes:
         raise ValueError(f"{len(class_names)} class names for a transformer with {model.num_classes} classes")
-
-
-def _check_folder(folder: Path) -> None:
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise ValueError(f"{folder}: not a pipeline folder, model_index.json is missing")
-    facts = read_json(index)
-    facts = facts if isinstance(facts, dict) else {}
-    kind = facts.get("_class_name")
-    if kind != RFLAVPipeline.__name__:
-        raise ValueError(
-            f"{folder}: a checkpoint of another model ({kind}); this library opens {RFLAVPipeline.__name__}"
-        )
-    # diffusers looks a part's class up in any module that is loaded; ours come from two places
-    parts = {name: part for name, part in facts.items() if name[0:1] != "_" and name != "class_names"}
-    for name, part in parts.items():
-        library = str(part[0]) if isinstance(part, list) and len(part) == 2 else ""
-        if library.partition(".")[0] not in ("diffusers", "rflav_lib"):
-            raise ValueError(f"{index}: {name} is {part!r}, no part of diffusers or rflav_lib: refused")
-    for path in sorted(folder.glob("*/*.safetensors")):
-        try:
-            with safe_open(path, framework="pt"):
-                pass
-        except SafetensorError as error:
-            raise ValueError(
-                f"{path}: truncated or not a safetensors file ({error}); fetch it again"
-            ) from error
