@@ -4,8 +4,9 @@
     python benchmarks/drift.py --only paper context --seeds 0 1                    # some of it
     python benchmarks/drift.py --steps 20 --clips 10 --windows 3 --seeds 0         # to try it
 
-The bundled toy-landscape, trained further for the same steps on windows of the same clips: by the paper's method, and
-with one remedy each. (Small models trained from nothing do not show the jump: they are worst in the first window.)
+A toy-landscape (what `python -m rflav_lib.train configs/toy-landscape.yaml` leaves, an hour's work to be done first) is
+trained further for the same steps on windows of the same clips: by the paper's method, and with one remedy each.
+(Small models trained from nothing do not show the jump: they are worst in the first window.)
 Every model makes long clips, which are cut into windows of the schedule's length that do not overlap.
 Window by window, beside real clips that went through the codecs:
 
@@ -165,6 +166,7 @@ class Study:
         options, model = self.options, remedy.model or name
         changes = {**REMEDIES[model].training, "max_steps": options.steps, "precision": options.precision}
         changes["warmup_steps"] = min(experiments.FINE_TUNED["warmup_steps"], options.steps)
+        check_start(experiments.FINE_TUNED["start_from"])
         folder = experiments.trained(
             f"{model.replace(' ', '-')}-{options.steps}", changes, seed, self.folder / "models",
             experiments.FINE_TUNED,
@@ -210,6 +212,15 @@ class Study:
         return {
             side: found[side].values.flatten(0, 1).numpy().round(6).tolist() for side in experiments.SIDES
         }
+
+
+def check_start(place: str) -> None:
+    """Raise a ValueError that says what to do where there is no model yet to be trained further."""
+    if place and not (ROOT / place / "model_index.json").is_file():
+        raise ValueError(
+            f"{ROOT / place}: no model is there to be trained further; "
+            f"make it first (an hour): python -m rflav_lib.train configs/{experiments.BASE.name}"
+        )
 
 
 def coded(clips: Sequence[Clip], pipe: RFLAVPipeline, name: str) -> list[Clip]:

@@ -42,12 +42,12 @@ SMALL: dict[str, Any] = {
 """What turns `configs/toy-landscape.yaml` into a model of 1.4 M parameters that trains in minutes, by the paper's
 method: its theta is 0.2."""
 FINE_TUNED: dict[str, Any] = {
-    "start_from": "checkpoints/toy-landscape", "max_steps": 500, "learning_rate": 3e-4, "warmup_steps": 50,
+    "start_from": "outputs/toy-landscape/pipeline", "max_steps": 500, "learning_rate": 3e-4, "warmup_steps": 50,
     "ema_decay": 0.99, "fused_optimizer": True,
     "log_every": 50, "sample_every": 10**9, "sample_frames": 0, "checkpoint_every": 100, "keep_checkpoints": 1,
     "tracker": "none",
 }  # fmt: skip
-"""What makes `configs/toy-landscape.yaml` train the bundled model further: for questions that only a good model can
+"""What makes `configs/toy-landscape.yaml` train on from where it ended: for questions that only a good model can
 answer, such as what happens to it after the first window."""
 SIDES = ("picture", "sound")
 """What features and distances are taken of, see `windows`."""

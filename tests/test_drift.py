@@ -17,7 +17,7 @@ from rflav_lib.view import remedies
 
 def test_every_remedy_is_a_setting_that_training_knows_and_differs_from_the_paper():
     plain = TrainConfig.from_yaml(experiments.BASE, **experiments.FINE_TUNED)
-    assert plain.start_from == "checkpoints/toy-landscape" and plain.schedule.transition_probability == 0
+    assert plain.start_from == "outputs/toy-landscape/pipeline" and plain.schedule.transition_probability == 0
     trainings = [remedy.training for remedy in drift.REMEDIES.values() if remedy.training]
     assert len(trainings) >= 4
     for training in trainings:
@@ -157,6 +157,14 @@ def test_bad_options_are_refused_in_one_line(arguments, message, capsys):
     with pytest.raises(SystemExit):
         drift.parse(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_without_a_model_to_begin_with_it_says_how_to_make_one(tmp_path, monkeypatch, capsys):
+    start = {"start_from": str(tmp_path / "none")}
+    monkeypatch.setattr(experiments, "FINE_TUNED", {**experiments.FINE_TUNED, **start})
+    assert drift.main(["--only", "paper", "--seeds", "0", "--folder", str(tmp_path / "f")]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'none'}: no model" in said and "rflav_lib.train configs/toy-landscape.yaml" in said
 
 
 @pytest.mark.slow
