@@ -19,6 +19,7 @@ from rflav_lib.data.toy_trackers import (
     visual_class,
     visual_events,
 )
+from rflav_lib.data.toy_tracking.classing import recoloured
 from rflav_lib.data.toy_tracking.hearing import bin_frequencies
 from rflav_lib.mel import MelCodec
 
@@ -107,6 +108,28 @@ def test_classes_are_told_by_picture_alone_and_by_sound_alone(frames: int) -> No
             heard += audible_class(hear(made.clip.waveform[: 1_600 * frames])) == label
             total += 1
     assert seen >= 0.98 * total and heard >= 0.98 * total
+
+
+def test_the_class_is_told_though_colours_wander_and_fade() -> None:
+    """Generated objects change their hue and saturation as they go; they stay what they are."""
+    rng = np.random.default_rng(3)
+    right = [0] * len(CLASSES[LANDSCAPE])
+    for label in range(len(right)):
+        for made, _ in unseen(LANDSCAPE, label)[:20]:
+            frames = made.clip.frames[:40]
+            turns, left = rng.normal(0, 0.03, 40).cumsum(), 1 - 0.5 * rng.random(40)
+            right[label] += visual_class(recoloured(frames, turns, left)) == label
+    assert min(right) >= 19, right
+
+
+def test_recolouring_turns_hues_and_keeps_greys() -> None:
+    red, grey = np.array([200, 40, 40], np.uint8), np.array([90, 90, 90], np.uint8)
+    frames = np.broadcast_to(np.stack([red, grey])[None, :, None], (3, 2, 4, 3))
+    once = recoloured(frames, np.array([0, 1 / 3, 1]), np.ones(3))
+    assert (once[:, 1] == 90).all()
+    assert (once[0] == frames[0]).all() and (once[2] == frames[0]).all()
+    assert (once[1, 0, 0] == [40, 200, 40]).all(), "a third of a turn leads from red to green"
+    assert (recoloured(frames, np.zeros(3), np.zeros(3))[:, 0] == 93).all(), "no colour left: its mean"
 
 
 def test_the_class_is_not_read_from_the_background() -> None:

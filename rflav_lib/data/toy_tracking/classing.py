@@ -1,9 +1,9 @@
 """Telling the classes of toy-landscape apart, by picture alone and by sound alone.
 
 A linear discriminant on a few hand-made features of what moves or sounds, never of the background. It is
-fitted in closed form on freshly made real clips with a fixed seed, half of them blurred and noisy so that
-imperfect generated clips are not foreign to it, and kept in memory: nothing is stored and nothing depends on
-a trained network.
+fitted in closed form on freshly made real clips with a fixed seed, half of them blurred and noisy, their colours
+wandering, so that imperfect generated clips are not foreign to it, and kept in memory: nothing is stored and
+nothing depends on a trained network.
 """
 
 import functools
@@ -142,10 +142,27 @@ def _fit_clips() -> Iterator[tuple[int, int, NDArray[np.uint8], NDArray[np.float
 
 
 def _worse_picture(frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A blurred and noisy version of frames."""
-    blurred = ndimage.gaussian_filter(frames.astype(np.float32), (0.2, 0.8, 0.8, 0))
+    """A blurred and noisy version of frames, whose colours wander and fade: what they are of is still to be seen."""
+    wandering = recoloured(frames, *_wandering_colours(len(frames), rng)).astype(np.float32)
+    blurred = ndimage.gaussian_filter(wandering, (0.2, 0.8, 0.8, 0))
     coarse = ndimage.zoom(rng.normal(0, 5, (len(frames), 16, 16, 3)), (1, 4, 4, 1), order=1)
     return np.clip(blurred + coarse + 0.5, 0, 255).astype(np.uint8)
+
+
+def _wandering_colours(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Turns of the hue (k,), and shares of the colour that are left (k,)."""
+    turns = rng.normal(0, 0.03, count).cumsum()
+    fading = ndimage.gaussian_filter1d(rng.normal(0, 1, count), 1.5, mode="wrap")
+    return turns, 1 - 0.5 * np.clip(np.abs(fading), 0, 1)
+
+
+def recoloured(frames: NDArray[np.uint8], turns: Array, left: Array) -> NDArray[np.uint8]:
+    """Frames (k h w 3), their hues turned by `turns` (k,) of a circle, and `left` (k,) of their colour left."""
+    cosine, sine = left * np.cos(2 * np.pi * turns), left * np.sin(2 * np.pi * turns) / np.sqrt(3)
+    own, before, after = (1 + 2 * cosine) / 3, (1 - cosine) / 3 - sine, (1 - cosine) / 3 + sine
+    rows = [[own, before, after], [after, own, before], [before, after, own]]  # a turn about the greys
+    turned = np.einsum("ijk,khwj->khwi", np.array(rows), frames.astype(np.float32))
+    return np.clip(turned + 0.5, 0, 255).astype(np.uint8)
 
 
 def _fit(features: list[Array | None], labels: list[int]) -> Discriminant:
