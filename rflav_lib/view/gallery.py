@@ -29,6 +29,8 @@ from rflav_lib.view import clip_display, longform, style
 LANDSCAPE, DANCE = "toy-landscape", "toy-dance"
 OFFSETS, DRIFT, LOOPS = "offsets", "drift", "loops"
 FRAMES, STEPS_PER_FRAME, SEED = 40, 4, 0
+GUIDANCE_SCALE = 2.0
+"""Of clips with a class: unguided, a ball may vanish (results/diary.md)."""
 WIDEST_MS = 60
 """Offsets further out are counted in the last bins."""
 BIN_MS = 4
@@ -41,7 +43,7 @@ class MissingError(ValueError):
 
 
 def filmstrips(checkpoint: Path, names: tuple[str, ...] = ()) -> Iterator[Clip]:
-    """A clip for each class named, or one without a class where none is, from seed `SEED` at N = 4.
+    """A clip for each class named, or one without a class where none is, from seed `SEED` at N = 4, guided.
 
     Raises:
         MissingError: no such checkpoint. ValueError: it is damaged, or of another kind.
@@ -53,7 +55,8 @@ def filmstrips(checkpoint: Path, names: tuple[str, ...] = ()) -> Iterator[Clip]:
     pipeline.set_progress_bar_config(disable=True)
     for name in names or (None,):  # each on its own, so that the same seed draws it alone and with others
         generator = torch.Generator().manual_seed(SEED)
-        yield pipeline(FRAMES, STEPS_PER_FRAME, name, generator=generator)[0]
+        scale = 1.0 if name is None else GUIDANCE_SCALE
+        yield pipeline(FRAMES, STEPS_PER_FRAME, name, scale, generator=generator)[0]
 
 
 def offset_histogram(report: Report) -> Figure:

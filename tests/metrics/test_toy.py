@@ -248,6 +248,25 @@ def test_a_file_of_another_measurement_is_refused(folder, tmp_path, capsys):
     assert json.loads(out.read_text())["readings"] == json.loads(kept)["readings"]
 
 
+def test_guidance_is_a_setting_like_the_others(folder, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    run = [folder, "--clips", "2", *SMALL, "--no-codecs", "--out", str(out)]
+    assert main([*run, "--guidance-scale", "2"]) == 0
+    assert "guidance 2, seed 0" in capsys.readouterr().out
+    assert main(run) == 2
+    assert "measured with guidance_scale 2.0, now 1.0" in capsys.readouterr().err
+    content = json.loads(out.read_text())
+    del content["settings"]["guidance_scale"]  # as files from before there was one
+    out.write_text(json.dumps(content))
+    assert main(run) == 0
+
+
+def test_guided_clips_are_those_of_the_guided_pipeline(pipeline):
+    (guided,) = generated_clips(pipeline, [1], 3, 1, seed=4, guidance_scale=3.0)
+    (plain,) = generated_clips(pipeline, [1], 3, 1, seed=4)
+    assert not np.array_equal(guided.waveform, plain.waveform)
+
+
 def test_a_model_of_no_toy_world_is_refused(tmp_path, capsys):
     tiny_pipeline(num_classes=3).save_whole(tmp_path / "model")
     assert main([str(tmp_path / "model")]) == 2

@@ -33,6 +33,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=200, help="of each set (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=40, help="of each clip (default: %(default)s)")
     parser.add_argument("--steps-per-frame", type=int, default=4, help="the paper's N (default: %(default)s)")
+    parser.add_argument(
+        "--guidance-scale", type=float, default=1.0, help="classifier-free guidance (default: 1, none)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-codecs", action="store_true", help="leave out real clips through the codecs")
     parser.add_argument("--out", type=Path, help="JSON file for figures and single readings; gone on with")
@@ -66,7 +69,8 @@ def show(options: argparse.Namespace, measurement: Measurement) -> None:
     """The tables."""
     settings = measurement.settings
     print(f"{options.checkpoint}: {measurement.clips} clips of {settings['frames']} frames", end=", ")
-    print(f"N = {settings['steps_per_frame']}, seed {settings['seed']}; value (95 % interval)\n")
+    print(f"N = {settings['steps_per_frame']}, guidance {settings['guidance_scale']:g}", end=", ")
+    print(f"seed {settings['seed']}; value (95 % interval)\n")
     print(table(measurement.figures()))
     by_class = measurement.by_class()
     if by_class:
@@ -80,8 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         pipeline = RFLAVPipeline.from_pretrained(options.checkpoint)
         measurement = Measurement.new(
-            pipeline, options.frames, options.steps_per_frame, options.seed, not options.no_codecs
-        )
+            pipeline, options.frames, options.steps_per_frame, options.seed, not options.no_codecs,
+            options.guidance_scale,
+        )  # fmt: skip
         pipeline.set_progress_bar_config(disable=True)
         with only_writer(options.out) if options.out else nullcontext():
             if options.out and options.out.is_file() and not options.anew:

@@ -49,6 +49,7 @@ def generated_clips(
     seed: int,
     batch: int = BATCH,
     start: int = 0,
+    guidance_scale: float = 1.0,
 ) -> Iterator[Clip]:
     """One clip for each label, generated in batches; label number i is clip number `start` + i.
 
@@ -59,7 +60,9 @@ def generated_clips(
         part = labels[first : first + batch]
         y = [label for label in part if label is not None] or None
         generator = torch.Generator().manual_seed(_batch_seed(seed, start + first))
-        yield from pipeline(num_frames, steps_per_frame, y, generator=generator, num_clips=len(part))
+        yield from pipeline(
+            num_frames, steps_per_frame, y, guidance_scale, generator=generator, num_clips=len(part)
+        )
 
 
 def _batch_seed(seed: int, first: int) -> int:

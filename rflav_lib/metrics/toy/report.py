@@ -25,6 +25,8 @@ from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
 
 GENERATED, REAL, CODECS = "generated", "real", "real through codecs"
+UNGUIDED = 1.0
+"""The scale of files that were written before it was among the settings."""
 
 
 @dataclass
@@ -43,17 +45,22 @@ class Measurement:
 
     @classmethod
     def new(
-        cls, pipeline: RFLAVPipeline, num_frames: int, steps_per_frame: int, seed: int, codecs: bool = True
-    ) -> "Measurement":
-        """Nothing measured yet. Raises ValueError for a model of no toy world."""
+        cls, pipeline: RFLAVPipeline, num_frames: int, steps_per_frame: int, seed: int, codecs: bool = True,
+        guidance_scale: float = 1.0,
+    ) -> "Measurement":  # fmt: skip
+        """Nothing measured yet. Raises ValueError for a model of no toy world, or guidance of one without classes."""
+        world = world_of(pipeline)
+        if guidance_scale != UNGUIDED and not CLASSES[world]:
+            raise ValueError(f"guidance_scale {guidance_scale} needs classes, and {world} has none")
         settings = {
-            "world": world_of(pipeline),
+            "world": world,
             "weights": fingerprint(pipeline),
             "frames": num_frames,
             "steps_per_frame": steps_per_frame,
             "seed": seed,
             "real_seed": UNSEEN_SEED,
             "batch": BATCH,
+            "guidance_scale": guidance_scale,
         }
         return cls(settings, {name: [] for name in (GENERATED, REAL, *([CODECS] if codecs else []))})
 
@@ -73,10 +80,9 @@ class Measurement:
                 f"{path}: not a measurement that can be gone on with ({error}); {OTHER_FILE}"
             ) from error
         for name, ours in self.settings.items():
-            if settings.get(name) != ours:
-                raise ValueError(
-                    f"{path}: measured with {name} {settings.get(name)}, now {ours}; {OTHER_FILE}"
-                )
+            theirs = settings.get(name, UNGUIDED if name == "guidance_scale" else None)
+            if theirs != ours:
+                raise ValueError(f"{path}: measured with {name} {theirs}, now {ours}; {OTHER_FILE}")
         if readings.keys() != self.readings.keys():
             raise ValueError(
                 f"{path}: holds {', '.join(readings)}, now {', '.join(self.readings)}; {OTHER_FILE}"
@@ -110,7 +116,11 @@ class Measurement:
 
     def _sets(self, pipeline: RFLAVPipeline, labels: Labels, first: int) -> Iterator[tuple[str, Iterator]]:
         frames, steps, seed = (self.settings[name] for name in ("frames", "steps_per_frame", "seed"))
-        yield GENERATED, generated_clips(pipeline, labels, frames, steps, seed, start=first)
+        scale = self.settings["guidance_scale"]
+        yield (
+            GENERATED,
+            generated_clips(pipeline, labels, frames, steps, seed, start=first, guidance_scale=scale),
+        )
         yield REAL, real_clips(labels, frames, first)
         if CODECS in self.readings:
             yield CODECS, (through_codecs(clip, pipeline) for clip in real_clips(labels, frames, first))
