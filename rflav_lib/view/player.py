@@ -181,7 +181,7 @@ class Player(anywidget.AnyWidget):
     def _send_again(self, first: int) -> None:
         """Clips that were sent and have not arrived. The browser drops what it has already."""
         assert self._feed is not None, "only a feed's clips are missed"
-        for start, clip in self._feed.unplayed(first):
+        for start, clip in self._feed.clips_from(first):
             self._send_clip(self._run, start, clip, 0.0)
 
     def _send_clip(self, run: int, first: int, clip: Clip, speed: float) -> None:

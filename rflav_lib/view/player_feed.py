@@ -81,8 +81,8 @@ class Feed:
                 self._thread.start()
             self._lock.notify_all()
 
-    def unplayed(self, first: int) -> list[tuple[int, Clip]]:
-        """The clips from frame `first` on that were delivered, with the numbers of their first frames."""
+    def clips_from(self, first: int) -> list[tuple[int, Clip]]:
+        """The clips from frame `first` on that are still kept, with the numbers of their first frames."""
         with self._lock:
             return [(start, clip) for start, clip in self._kept if start >= first]
 

@@ -261,10 +261,25 @@ def test_guidance_is_a_setting_like_the_others(folder, tmp_path, capsys):
     assert main(run) == 0
 
 
-def test_guided_clips_are_those_of_the_guided_pipeline(pipeline):
+def test_guided_clips_are_those_of_the_guided_pipeline(pipeline, monkeypatch):
+    """Whatever the clips are, the pipeline must have been asked for this scale, for all of them."""
+    asked = []
+    call = type(pipeline).__call__
+    monkeypatch.setattr(
+        type(pipeline),
+        "__call__",
+        lambda self, *args, **kw: (asked.append(args[3]), call(self, *args, **kw))[1],
+    )
     (guided,) = generated_clips(pipeline, [1], 3, 1, seed=4, guidance_scale=3.0)
     (plain,) = generated_clips(pipeline, [1], 3, 1, seed=4)
+    assert asked == [3.0, 1.0]
     assert not np.array_equal(guided.waveform, plain.waveform)
+
+
+def test_guidance_of_a_model_without_classes_is_refused(tmp_path, capsys):
+    tiny_pipeline(num_classes=0).save_whole(tmp_path / "model")
+    assert main([str(tmp_path / "model"), "--guidance-scale", "2"]) == 2
+    assert "guidance_scale 2.0 needs classes, and toy-dance has none" in capsys.readouterr().err
 
 
 def test_a_model_of_no_toy_world_is_refused(tmp_path, capsys):
