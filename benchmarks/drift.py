@@ -15,7 +15,8 @@ Window by window, beside real clips that went through the codecs:
     moved              how far a clip's picture features are from those of its own first window (Fig. 5's purple line)
     trackers           class seen, class heard, offset of sound and picture
 
-The `increase` is the last window's distance minus the first one's. Every remedy and seed has its own file in
+The `increase` is the last window's distance minus the first one's. Remedies are set against the paper's clip by clip:
+intervals of the difference come from the same resamples of both. Every remedy and seed has its own file in
 --folder, so whatever ends the run loses at most one sampling; trainings go on from their checkpoints. Then one JSON.
 """
 
@@ -66,9 +67,24 @@ class Remedy:
     @property
     def cost(self) -> float:
         """Training work over the paper's for as many steps, by count: a backward is two forwards."""
-        memory = self.training.get("sink_frames", 0) + self.training.get("context_frames", 0)
-        steps = self.training.get("rollout_steps", 1) if self.training.get("rollout_probability") else 0
-        return (1 + memory / WINDOW) * (1 + steps / 3)
+        training = self._trained
+        steps = training.get("rollout_steps", 1) if training.get("rollout_probability") else 0
+        return self._frames * (1 + steps / 3)
+
+    @property
+    def sampling_cost(self) -> float:
+        """Work of a further frame over the paper's, by count: guidance takes a second sample through the network."""
+        return self._frames * (2 if self.sampling.get("guidance_scale", 1) != 1 else 1)
+
+    @property
+    def _frames(self) -> float:
+        """Frames that the network takes, over those of the window alone."""
+        return 1 + (self._trained.get("sink_frames", 0) + self._trained.get("context_frames", 0)) / WINDOW
+
+    @property
+    def _trained(self) -> dict[str, Any]:
+        """How its model was trained."""
+        return REMEDIES[self.model].training if self.model else self.training
 
 
 REMEDIES = {
@@ -80,6 +96,8 @@ REMEDIES = {
     "transition": Remedy("times between pre-rolling and rolling", {"transition_probability": 0.3}),
     "history noise": Remedy("up to 0.2 of extra noise on clean frames", {"history_noise": 0.2}),
     "warm": Remedy("9 frames are made and thrown away first", sampling={"warm_frames": 9}, model="paper"),
+    "guidance": Remedy("classifier-free guidance of 2", sampling={"guidance_scale": 2.0}, model="paper"),
+    "guided sink and context": Remedy("both", sampling={"guidance_scale": 2.0}, model="sink and context"),
 }  # fmt: skip
 
 
@@ -229,40 +247,57 @@ def coded(clips: Sequence[Clip], pipe: RFLAVPipeline, name: str) -> list[Clip]:
 
 
 def summary(runs: dict[str, dict[str, Figures]]) -> dict[str, Figures]:
-    """Of each remedy: distances of the first and last window, the increase, and the increase over the paper's.
+    """Of each remedy: distances of the first and last window, the increase, and how it stands to the paper's.
 
-    The interval is over clips, for these very models: seeds are averaged in every resample. How much models differ
+    The intervals are over clips, for these very models: seeds are averaged in every resample. How much models differ
     is told by `by_seed`.
     """
-    table: dict[str, Figures] = {}
-    for name, seeds in runs.items():
-        row: Figures = {"seeds": len(seeds)}
+    table = {name: row(seeds) for name, seeds in runs.items()}
+    for name, seeds in runs.items() if "paper" in runs else ():
+        common = seeds.keys() & runs["paper"].keys()
+        if not common:
+            continue
+        ours, papers = ([of[seed] for seed in sorted(common)] for of in (seeds, runs["paper"]))
         for side in experiments.SIDES:
-            values = [run[side]["value"] for run in seeds.values()]
-            drawn = np.mean([run[side]["drawn"] for run in seeds.values()], axis=0)
-            low, high = np.quantile(drawn, (0.025, 0.975))
-            by_seed = [run[side]["increase"] for run in seeds.values()]
-            row[side] = {
-                "first": float(np.mean([value[0] for value in values])),
-                "last": float(np.mean([value[-1] for value in values])),
-                "increase": {"value": float(np.mean(by_seed)), "low": float(low), "high": float(high)},
-                "by_seed": by_seed,
-            }
-        row["trackers"] = {
-            place: {
-                figure: float(np.nanmean([run["trackers"][which][figure]["value"] for run in seeds.values()]))
-                for figure in next(iter(seeds.values()))["trackers"][0]
-            }
-            for place, which in (("first", 0), ("last", -1))
-        }
-        table[name] = row
-    for row in table.values() if "paper" in table else ():
-        for side in experiments.SIDES:
-            papers = table["paper"][side]["increase"]["value"]
-            row[side]["increase over the paper's"] = (
-                row[side]["increase"]["value"] / papers if papers else None
+            increase, beside = (
+                float(np.mean([run[side]["increase"] for run in of])) for of in (ours, papers)
             )
+            # every set is resampled by the same draws, and clip i is of one class in all of them
+            drawn = np.mean([run[side]["drawn"] for run in ours], axis=0)
+            drawn = drawn - np.mean([run[side]["drawn"] for run in papers], axis=0)
+            table[name][side]["increase over the paper's"] = increase / beside if beside else None
+            table[name][side]["increase minus the paper's"] = interval(increase - beside, drawn)
     return table
+
+
+def row(seeds: dict[str, Figures]) -> Figures:
+    """What the runs of one remedy have in common, see `summary`."""
+    found: Figures = {"seeds": len(seeds)}
+    for side in experiments.SIDES:
+        values = [run[side]["value"] for run in seeds.values()]
+        by_seed = [run[side]["increase"] for run in seeds.values()]
+        found[side] = {
+            "first": float(np.mean([value[0] for value in values])),
+            "last": float(np.mean([value[-1] for value in values])),
+            "increase": interval(
+                float(np.mean(by_seed)), np.mean([run[side]["drawn"] for run in seeds.values()], axis=0)
+            ),
+            "by_seed": by_seed,
+        }
+    found["trackers"] = {
+        place: {
+            figure: float(np.nanmean([run["trackers"][which][figure]["value"] for run in seeds.values()]))
+            for figure in next(iter(seeds.values()))["trackers"][0]
+        }
+        for place, which in (("first", 0), ("last", -1))
+    }
+    return found
+
+
+def interval(value: float, drawn: np.ndarray) -> dict[str, float]:
+    """A value with the middle 95 % of its resamples."""
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return {"value": value, "low": float(low), "high": float(high)}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -305,7 +340,8 @@ def write(study: Study, runs: dict[str, dict[str, Figures]], real: Figures | Non
         "command": options.command, **provenance(), "setting": study.setting, "seeds": options.seeds,
         "base": {"config": "configs/toy-landscape.yaml", **experiments.FINE_TUNED, "max_steps": options.steps},
         "remedies": {
-            name: {"about": r.about, "training": r.training, "sampling": r.sampling, "training cost": round(r.cost, 2)}
+            name: {"about": r.about, "training": r.training, "sampling": r.sampling,
+                   "training cost": round(r.cost, 2), "sampling cost": round(r.sampling_cost, 2)}
             for name, r in sets.items()
         },
         "summary": summary(runs), "real": real, "runs": runs,

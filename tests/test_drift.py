@@ -27,6 +27,11 @@ def test_every_remedy_is_a_setting_that_training_knows_and_differs_from_the_pape
     costs = {name: remedy.cost for name, remedy in drift.REMEDIES.items()}
     assert costs["paper"] == costs["warm"] == costs["history noise"] == 1
     assert costs["context"] == pytest.approx(1.3) and costs["roll-outs"] == pytest.approx(4 / 3)
+    sampling = {name: remedy.sampling_cost for name, remedy in drift.REMEDIES.items()}
+    assert sampling["paper"] == sampling["roll-outs"] == sampling["warm"] == 1
+    assert sampling["sink and context"] == pytest.approx(1.3) and sampling["guidance"] == 2
+    guided = "guided sink and context"
+    assert costs[guided] == pytest.approx(1.3) and sampling[guided] == pytest.approx(2.6)
 
 
 def test_parts_are_the_clip_without_the_rest():
@@ -74,9 +79,16 @@ def test_the_summary_averages_seeds_and_compares_with_the_paper():
     paper = table["paper"]["picture"]
     assert paper["increase over the paper's"] == 1 and len(paper["by_seed"]) == 2
     assert paper["increase"]["value"] == pytest.approx(np.mean(paper["by_seed"]))
+    assert set(paper["increase minus the paper's"].values()) == {0}, "resampled by the same draws"
+    beside = row["increase minus the paper's"]  # seed 0 alone: the paper's other seed has no partner
+    assert beside["low"] < beside["value"] < beside["high"]
+    assert beside["value"] == pytest.approx(row["increase"]["value"] - paper["by_seed"][0])
     assert "increase over the paper's" not in drift.summary({"context": runs["context"]})["context"]["sound"]
     shown = remedies.table(table)
-    assert "| paper |" in shown and "100%" in shown and "90% / 90%" in shown and "12 / 12" in shown
+    first, second = shown.splitlines()[-2:]
+    assert first.startswith("| paper | ") and "90% / 90% | 12 / 12 |" in first and ") |  | " in first
+    assert f"| {remedies.shown(beside)} |" in second
+    assert remedies.shown({"value": 1.5, "low": -0.251, "high": 3}) == "+1.50 (-0.25 to +3.00)"
 
 
 def test_the_curves_are_means_over_seeds_window_by_window():

@@ -24,10 +24,10 @@ from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import read_json, whole
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
-from rflav_lib.view import clip_display, longform, style
+from rflav_lib.view import clip_display, longform, remedies, style
 
 LANDSCAPE, DANCE = "toy-landscape", "toy-dance"
-OFFSETS, DRIFT, LOOPS = "offsets", "drift", "loops"
+OFFSETS, DRIFT, REMEDIES, LOOPS = "offsets", "drift", "remedies", "loops"
 FRAMES, STEPS_PER_FRAME, SEED = 40, 4, 0
 GUIDANCE_SCALE = 2.0
 """Of clips with a class: unguided, a ball may vanish (results/diary.md)."""
@@ -93,6 +93,13 @@ def drift_curves(report: Report) -> Figure:
     return _titled(report, longform.curves, 2.3 * -(-panels // longform.COLUMNS))
 
 
+def remedy_curves(report: Report) -> Figure:
+    """What helps against drift, window by window: `benchmarks/drift.py` measured it."""
+    figure = Figure(figsize=(9.5, 5.6), dpi=100, layout="constrained")
+    remedies.curves(report, figure)
+    return figure
+
+
 def loop_matrix(report: Report) -> Figure:
     """Distances of all pairs of frames of one generated and one real clip, and what the loop test makes of them."""
     return _titled(report, longform.self_similarity, 4.4)
@@ -141,6 +148,12 @@ def pictures(root: Path = ROOT) -> dict[str, Callable[[], bytes]]:
         )
     )
     drawn[DRIFT] = lambda: png(drift_curves(_long_clips(root, LANDSCAPE)))
+    compared = root / "results" / "drift.json"
+    drawn[REMEDIES] = lambda: png(
+        remedy_curves(
+            read_report(compared, f"python benchmarks/drift.py --seeds 0 --threads 2 --out {compared}")
+        )
+    )
     # a landscape has no loop to find; a dance has, if its model was measured
     drawn[LOOPS] = lambda: png(loop_matrix(_long_clips(root, DANCE, LANDSCAPE)))
     return drawn

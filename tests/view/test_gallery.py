@@ -56,6 +56,7 @@ def test_what_is_missing_is_left_out_aloud(root, monkeypatch, capsys):
     assert gallery.main(["--out", str(out)]) == 0
     shown = capsys.readouterr()
     assert "toy-dance left out" in shown.err and "to train it" in shown.err
+    assert "drift.json is not there; measure it: python benchmarks/drift.py" in shown.err
     made = {path.stem for path in out.iterdir()}
     assert {"bounce", "pendulum", "rain", "fireworks", "siren", "offsets"} <= made and "toy-dance" not in made
     assert gallery.main(["--out", str(out), "--only", "toy-dance"]) == 2
