@@ -93,7 +93,8 @@ def _lines(text: str) -> Iterator[str]:
         words = line.strip()
         if COMMAND.match(words):
             for part in words.split(" && "):
-                yield " ".join(shlex.split(part, comments=True))
+                split = shlex.split(part, comments=True)
+                yield " ".join(shlex.quote(word) if " " in word else word for word in split)
 
 
 def _indented(text: str) -> list[str]:
