@@ -97,7 +97,10 @@ REMEDIES = {
     "history noise": Remedy("up to 0.2 of extra noise on clean frames", {"history_noise": 0.2}),
     "warm": Remedy("9 frames are made and thrown away first", sampling={"warm_frames": 9}, model="paper"),
     "guidance": Remedy("classifier-free guidance of 2", sampling={"guidance_scale": 2.0}, model="paper"),
-    "guided sink and context": Remedy("both", sampling={"guidance_scale": 2.0}, model="sink and context"),
+    "memory and transition": Remedy("1 sink, 2 context frames, and times between pre-rolling and rolling",
+                                    {"sink_frames": 1, "context_frames": 2, "transition_probability": 0.3}),
+    "guided sink and context": Remedy("1 sink, 2 context frames, and guidance of 2", sampling={"guidance_scale": 2.0},
+                                      model="sink and context"),
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ def test_every_remedy_is_a_setting_that_training_knows_and_differs_from_the_pape
     sampling = {name: remedy.sampling_cost for name, remedy in drift.REMEDIES.items()}
     assert sampling["paper"] == sampling["roll-outs"] == sampling["warm"] == 1
     assert sampling["sink and context"] == pytest.approx(1.3) and sampling["guidance"] == 2
+    assert costs["memory and transition"] == pytest.approx(1.3)
     guided = "guided sink and context"
     assert costs[guided] == pytest.approx(1.3) and sampling[guided] == pytest.approx(2.6)
 
