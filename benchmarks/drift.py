@@ -30,7 +30,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm.auto import tqdm
 
@@ -249,60 +248,6 @@ def coded(clips: Sequence[Clip], pipe: RFLAVPipeline, name: str) -> list[Clip]:
     return [through_codecs(clip, pipe) for clip in tqdm(clips, desc=name, unit="clip")]
 
 
-def summary(runs: dict[str, dict[str, Figures]]) -> dict[str, Figures]:
-    """Of each remedy: distances of the first and last window, the increase, and how it stands to the paper's.
-
-    The intervals are over clips, for these very models: seeds are averaged in every resample. How much models differ
-    is told by `by_seed`.
-    """
-    table = {name: row(seeds) for name, seeds in runs.items()}
-    for name, seeds in runs.items() if "paper" in runs else ():
-        common = seeds.keys() & runs["paper"].keys()
-        if not common:
-            continue
-        ours, papers = ([of[seed] for seed in sorted(common)] for of in (seeds, runs["paper"]))
-        for side in experiments.SIDES:
-            increase, beside = (
-                float(np.mean([run[side]["increase"] for run in of])) for of in (ours, papers)
-            )
-            # every set is resampled by the same draws, and clip i is of one class in all of them
-            drawn = np.mean([run[side]["drawn"] for run in ours], axis=0)
-            drawn = drawn - np.mean([run[side]["drawn"] for run in papers], axis=0)
-            table[name][side]["increase over the paper's"] = increase / beside if beside else None
-            table[name][side]["increase minus the paper's"] = interval(increase - beside, drawn)
-    return table
-
-
-def row(seeds: dict[str, Figures]) -> Figures:
-    """What the runs of one remedy have in common, see `summary`."""
-    found: Figures = {"seeds": len(seeds)}
-    for side in experiments.SIDES:
-        values = [run[side]["value"] for run in seeds.values()]
-        by_seed = [run[side]["increase"] for run in seeds.values()]
-        found[side] = {
-            "first": float(np.mean([value[0] for value in values])),
-            "last": float(np.mean([value[-1] for value in values])),
-            "increase": interval(
-                float(np.mean(by_seed)), np.mean([run[side]["drawn"] for run in seeds.values()], axis=0)
-            ),
-            "by_seed": by_seed,
-        }
-    found["trackers"] = {
-        place: {
-            figure: float(np.nanmean([run["trackers"][which][figure]["value"] for run in seeds.values()]))
-            for figure in next(iter(seeds.values()))["trackers"][0]
-        }
-        for place, which in (("first", 0), ("last", -1))
-    }
-    return found
-
-
-def interval(value: float, drawn: np.ndarray) -> dict[str, float]:
-    """A value with the middle 95 % of its resamples."""
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return {"value": value, "low": float(low), "high": float(high)}
-
-
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Options of the command line; exits with one clear line if they do not make sense."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -347,7 +292,7 @@ def write(study: Study, runs: dict[str, dict[str, Figures]], real: Figures | Non
                    "training cost": round(r.cost, 2), "sampling cost": round(r.sampling_cost, 2)}
             for name, r in sets.items()
         },
-        "summary": summary(runs), "real": real, "runs": runs,
+        "summary": remedies.summary(runs), "real": real, "runs": runs,
     }  # fmt: skip
     with whole(options.out) as draft:
         draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -374,7 +319,9 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     assert real is not None, "one seed and one set are asked for at least"
-    print(f"\n{remedies.table({**summary(runs), 'real': summary({'real': {'0': real}})['real']})}")
+    print(
+        f"\n{remedies.table({**remedies.summary(runs), 'real': remedies.summary({'real': {'0': real}})['real']})}"
+    )
     return 0
 
 

@@ -93,7 +93,9 @@ def _lines(text: str) -> Iterator[str]:
         words = line.strip()
         if COMMAND.match(words):
             for part in words.split(" && "):
-                split = shlex.split(part, comments=True)
+                split = shlex.split(
+                    part, comments=True
+                )  # to be split again by `words`, which replaces placeholders
                 yield " ".join(shlex.quote(word) if " " in word else word for word in split)
 
 

@@ -73,7 +73,7 @@ def test_the_summary_averages_seeds_and_compares_with_the_paper():
         "paper": {"0": run_with([1.0, 2.0]), "1": run_with([1.0, 2.0], seed=1)},
         "context": {"0": run_with([1.0, 1.5])},
     }
-    table = drift.summary(runs)
+    table = remedies.summary(runs)
     row = table["context"]["picture"]
     assert row["increase"]["low"] < row["increase"]["value"] < row["increase"]["high"]
     assert row["increase over the paper's"] == pytest.approx(1.25 / 3, rel=0.25)
@@ -84,7 +84,9 @@ def test_the_summary_averages_seeds_and_compares_with_the_paper():
     beside = row["increase minus the paper's"]  # seed 0 alone: the paper's other seed has no partner
     assert beside["low"] < beside["value"] < beside["high"]
     assert beside["value"] == pytest.approx(row["increase"]["value"] - paper["by_seed"][0])
-    assert "increase over the paper's" not in drift.summary({"context": runs["context"]})["context"]["sound"]
+    assert (
+        "increase over the paper's" not in remedies.summary({"context": runs["context"]})["context"]["sound"]
+    )
     shown = remedies.table(table)
     first, second = shown.splitlines()[-2:]
     assert first.startswith("| paper | ") and "90% / 90% | 12 / 12 |" in first and ") |  | " in first
@@ -103,6 +105,10 @@ def test_the_curves_are_means_over_seeds_window_by_window():
     figure = remedies.curves(report)
     lines = {line.get_label(): line for line in figure.axes[2].get_lines()}
     assert set(lines) == {"paper", "sink", "real"}
+    assert [axis.get_ylim()[0] == 0 for axis in figure.axes] == [True, True, True, False], "distances from 0"
+    given = plt.figure()
+    assert remedies.curves(report, given) is given and len(given.axes) == 4
+    plt.close(given)
     assert list(lines["paper"].get_xdata()) == [1, 2, 3] and list(lines["paper"].get_ydata()) == [0, 2, 3]
     assert list(figure.axes[3].get_lines()[0].get_ydata()) == [0.9] * 3
     plt.close(figure)
