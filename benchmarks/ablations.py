@@ -1,7 +1,7 @@
 """The paper's ablations on a toy world: fusions, windows, theta, loss weight, steps per frame, given sides.
 
     python -m benchmarks.ablations --out results/ablations.json         # 3 seeds; goes on where it was stopped
-    python -m benchmarks.ablations --only base window-5 --seeds 1       # a part of it
+    python -m benchmarks.ablations --only base window-5 --seeds 0       # a part of it
     python -m benchmarks.ablations --table results/ablations.json       # the tables of what has been measured
 
 Small models (`rflav_lib.experiments.SMALL`) of toy-landscape. Every setting changes one thing of `base` and gets the
@@ -176,7 +176,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--only", nargs="+", choices=SETTINGS, metavar="SETTING", help=f"some of: {', '.join(SETTINGS)}")
-    add("--seeds", type=int, default=3, help="trainings of each setting (default: %(default)s)")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="one training of each setting a seed (default: 0 1 2)")
     add(
         "--steps",
         type=int,
@@ -202,7 +202,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--table", type=Path, metavar="FILE", help="only print the tables of such a file")
     options = parser.parse_args(arguments)
     for name, least in (
-        ("seeds", 1),
         ("steps", 1),
         ("clips", 10),
         ("frames", 20),
@@ -211,6 +210,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     ):
         if getattr(options, name) < least:
             parser.error(f"--{name} must be at least {least}, not {getattr(options, name)}")
+    if min(options.seeds) < 0:
+        parser.error(f"--seeds must be at least 0, not {min(options.seeds)}")
     options.folder = options.folder.resolve()
     options.command = shlex.join(["python", "-m", "benchmarks.ablations", *arguments])
     return options
@@ -222,7 +223,7 @@ def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict
     costs = experiments.kept(options.folder / "costs.json", lambda: ablations_cost.costs(SETTINGS))
     runs: list[Run] = []
     found: dict[str, Any] = {}
-    todo = [(seed, name) for seed in range(options.seeds) for name in names]
+    todo = [(seed, name) for seed in options.seeds for name in names]
     for place, (seed, name) in enumerate(todo, start=1):
         say(f"{place} of {len(todo)}: {name}, seed {seed}")
         file = options.folder / "runs" / f"{name}-seed-{seed}.json"

@@ -1,7 +1,7 @@
 """Is what was hidden for longer than the window forgotten? Recall of a colour against the time out of sight.
 
     python -m benchmarks.forgetting --out results/forgetting.json         # 3 seeds; goes on where it was stopped
-    python -m benchmarks.forgetting --only window-10 window-10+sink --seeds 1
+    python -m benchmarks.forgetting --only window-10 window-10+sink --seeds 0
     python -m benchmarks.forgetting --table results/forgetting.json       # the tables of what has been measured
 
 Small models of toy-pillar, with windows of 5, 10 and 20 frames, with and without an attention sink (the first frames
@@ -192,7 +192,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--only", nargs="+", choices=SETTINGS, metavar="SETTING", help=f"some of: {', '.join(SETTINGS)}")
-    add("--seeds", type=int, default=3, help="trainings of each setting (default: %(default)s)")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="one training of each setting a seed (default: 0 1 2)")
     add(
         "--steps",
         type=int,
@@ -210,9 +210,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--out", type=Path, help="write everything to this JSON file, anew after each run")
     add("--table", type=Path, metavar="FILE", help="only print the tables of such a file")
     options = parser.parse_args(arguments)
-    for name in ("seeds", "steps", "clips", "threads"):
+    for name in ("steps", "clips", "threads"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
+    if min(options.seeds) < 0:
+        parser.error(f"--seeds must be at least 0, not {min(options.seeds)}")
     options.folder = options.folder.resolve()
     options.command = shlex.join(["python", "-m", "benchmarks.forgetting", *arguments])
     return options
@@ -221,7 +223,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     """Run what is missing, seed by seed; the report so far is written after each run."""
     names = [name for name in SETTINGS if options.only is None or name in options.only]
-    todo = [(seed, name) for seed in range(options.seeds) for name in names]
+    todo = [(seed, name) for seed in options.seeds for name in names]
     content: dict[str, Any] = {
         "command": options.command,
         "provenance": provenance(),

@@ -11,7 +11,7 @@ from rflav_lib.train_config import TrainConfig
 from rflav_lib.view import ablations as ablations_view
 from tests.test_experiments import TINY
 
-ARGUMENTS = ["--seeds", "1", "--steps", "2", "--clips", "10", "--frames", "20", "--resamples", "2"]
+ARGUMENTS = ["--seeds", "0", "--steps", "2", "--clips", "10", "--frames", "20", "--resamples", "2"]
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_costs_follow_the_steps_the_window_and_the_way_back():
     assert all(cost["seconds"] > 0 for cost in costs.values())
 
 
-@pytest.mark.parametrize(("option", "value"), [("--seeds", "0"), ("--clips", "9"), ("--frames", "19")])
+@pytest.mark.parametrize(("option", "value"), [("--seeds", "-1"), ("--clips", "9"), ("--frames", "19")])
 def test_bad_options_are_refused_in_one_line(option, value, capsys):
     with pytest.raises(SystemExit):
         ablations.parse([option, value])
