@@ -176,7 +176,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--only", nargs="+", choices=SETTINGS, metavar="SETTING", help=f"some of: {', '.join(SETTINGS)}")
-    add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="one training of each setting a seed (default: 0 1 2)")
+    add(
+        "--seeds",
+        nargs="+",
+        type=int,
+        default=[0, 1, 2],
+        help="one training of each setting a seed (default: 0 1 2)",
+    )
     add(
         "--steps",
         type=int,
