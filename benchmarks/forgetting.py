@@ -14,7 +14,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,13 @@ from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import ToyClip, make_clip
 from rflav_lib.data.toy_scenes.pillar import HIDDEN_FRAMES
 from rflav_lib.data.toy_scenes.scene import NUM_HUES
-from rflav_lib.data.toy_tracking.hiding import CHANCE, absences, tone_hue
+from rflav_lib.data.toy_tracking.hiding import CHANCE, absences, ball_hue, tone_hue
 from rflav_lib.files import read_json, whole
 from rflav_lib.flow import interpolate
 from rflav_lib.image_codec import encode_frames
-from rflav_lib.metrics.toy import share_with_interval
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
+from rflav_lib.view import forgetting as forgetting_view
 
 WORLD = "toy-pillar"
 UNSEEN_SEED = 2_000_047  # real clips that models are given the beginning of; no training draws from it
@@ -103,14 +103,16 @@ def continued(
 def read(frames: NDArray[np.uint8], log_mel: NDArray[np.float32], hue: int) -> Reading:
     """What became of a ball of hue number `hue` that goes out of sight after 20 frames.
 
-    None for `back`, `after` and `heard` where it does not come back. `heard` is the hue of the tone once it is back.
+    None for `back`, `after`, `later` and `heard` where it does not come back. `after` is read from the first 3 frames
+    in which it is back; `later`, the picture's hue, and `heard`, the tone's, from the 8 frames that begin 2 after that.
     """
     found = next(iter(absences(frames)), None)
-    reading: Reading = {"hue": hue, "gone": None, "back": None, "before": None, "after": None, "heard": None}
+    names = ("gone", "back", "before", "after", "later", "heard")
+    reading: Reading = {"hue": hue, **dict.fromkeys(names)}
     if found is None:
         return reading
-    heard = tone_hue(log_mel, found.back + 2, found.back + 10)
-    return {**reading, **vars(found), "heard": heard}
+    soon = found.back + 2, found.back + 10
+    return {**reading, **vars(found), "later": ball_hue(frames, *soon), "heard": tone_hue(log_mel, *soon)}
 
 
 def readings(
@@ -147,42 +149,6 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
 def budget(options: argparse.Namespace) -> dict[str, int]:
     """What is the same for all runs that may be compared."""
     return {"training steps": options.steps, "clips": options.clips}
-
-
-FIGURES: dict[str, Callable[[Reading], bool]] = {
-    "comes back in its colour": lambda r: r["after"] == r["hue"],
-    "comes back": lambda r: r["back"] is not None,
-    "has its colour until it goes": lambda r: r["before"] == r["hue"],
-    "sounds like its colour once back": lambda r: r["heard"] == r["hue"],
-}
-
-
-def table(runs: Sequence[Mapping[str, Any]], figure: str) -> str:
-    """Share of clips for each setting and time out of sight, with intervals over clips, and the seeds' range."""
-    lines = [f"| {figure} (%) | " + " | ".join(f"{n} frames" for n in HIDDEN_FRAMES) + " |"]
-    lines.append("|---|" + "---|" * len(HIDDEN_FRAMES))
-    for name in dict.fromkeys(run["setting"] for run in runs):
-        cells = []
-        for hidden in HIDDEN_FRAMES:
-            seeds = [run["readings"][str(hidden)] for run in runs if run["setting"] == name]
-            hits = [[FIGURES[figure](reading) for reading in seed] for seed in seeds]
-            share = share_with_interval(hit for seed in hits for hit in seed)
-            means = [100 * float(np.mean(seed)) for seed in hits]
-            text = f"{100 * share['value']:.0f} ({100 * share['low']:.0f} to {100 * share['high']:.0f})"
-            cells.append(text + (f", seeds {min(means):.0f} to {max(means):.0f}" if len(means) > 1 else ""))
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def tables(content: Mapping[str, Any]) -> str:
-    """All tables, Markdown."""
-    setting = content["setting"]
-    said = (
-        f"{setting['world']}: {setting['clips']} unseen clips for each time out of sight and seed, "
-        f"{setting['training steps']} training steps, N = {N}. 95 % Wilson intervals over all clips. "
-        f"A guessed colour is right in {CHANCE:.1%}; a ball that does not come back counts as forgotten."
-    )
-    return "\n\n".join([said, *(table(content["runs"], figure) for figure in FIGURES)])
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -268,7 +234,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"interrupted; the same command goes on from {options.folder}", file=sys.stderr)
         return 130
-    print(tables(content))
+    print(forgetting_view.tables(content))
     return 0
 
 

@@ -14,6 +14,7 @@ from rflav_lib.mel import MelCodec
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.transformer import RFLAVTransformer
+from rflav_lib.view import forgetting as forgetting_view
 from rflav_lib.vocoder import GriffinLim
 from tests.test_experiments import TINY
 
@@ -98,13 +99,20 @@ def test_readings_tell_a_kept_colour_a_changed_one_and_a_ball_that_stays_away():
     sound = mel.log_mel(torch.from_numpy(clip.waveform))[0].numpy()[:, 10 * (gone - 20) :]
     frames = clip.frames[gone - 20 :]
     kept = forgetting.read(frames, sound, hue)
-    assert kept == {"hue": hue, "gone": 20, "back": 30, "before": hue, "after": hue, "heard": hue}
+    assert kept == {"hue": hue, "gone": 20, "back": 30} | dict.fromkeys(
+        ("before", "after", "later", "heard"), hue
+    )
     painted = frames.copy()
     painted[30:] = painted[30:][..., [1, 2, 0]]
-    figures = {name: hit(forgetting.read(painted, sound, hue)) for name, hit in forgetting.FIGURES.items()}
-    assert list(figures.values()) == [False, True, True, True]
+    figures = {
+        name: hit(forgetting.read(painted, sound, hue)) for name, hit in forgetting_view.FIGURES.items()
+    }
+    assert list(figures.values()) == [False, False, True, True, True]
+    found = painted.copy()
+    found[32:] = frames[32:]  # the colour is missed for two frames only
+    assert forgetting.read(found, sound, hue)["later"] == hue
     away = np.concatenate([frames[:21], np.repeat(frames[20:21], 24, axis=0)])
-    figures = {name: hit(forgetting.read(away, sound, hue)) for name, hit in forgetting.FIGURES.items()}
+    figures = {name: hit(forgetting.read(away, sound, hue)) for name, hit in forgetting_view.FIGURES.items()}
     assert not any(figures.values())
 
 
@@ -139,4 +147,4 @@ def test_a_run_measures_goes_on_and_prints_its_tables(tmp_path, capsys, monkeypa
     capsys.readouterr()
     assert forgetting.main(["--table", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "A guessed colour is right in 12.5%" in printed and printed.count("| window-10+sink | ") == 4
+    assert "A guessed colour is right in 12.5%" in printed and printed.count("| window-10+sink | ") == 5

@@ -5,8 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure, SubFigure
+
 from rflav_lib.evaluation.paper import REFERENCE, cost_ratios
 from rflav_lib.experiments import SIDES, over_seeds
+from rflav_lib.view.style import COLOURS
 
 READ = ("class seen", "class heard", "median offset (ms)", "events within 100 ms")
 
@@ -82,12 +86,16 @@ def direction(found: Mapping[str, float]) -> str:
     return "nearer" if found["high"] < 0 else "undecided"
 
 
+def made(name: str) -> tuple[int, ...]:
+    """The sides that a setting makes: the other one is given, and says nothing about the model."""
+    return {"a2v": (0,), "v2a": (1,)}.get(name, (0, 1))
+
+
 def verdict(runs: Runs, name: str, side: int) -> tuple[str, str]:
     """What we find for a side, and whether the paper agrees."""
     claim = CLAIMS[name]
-    found = difference(runs, name, claim.beside, f"{SIDES[side]} distance")
-    made = {"a2v": 0, "v2a": 1}.get(name, side)
-    if found is None or made != side:
+    found = difference(runs, name, claim.beside, f"{SIDES[side]} distance") if side in made(name) else None
+    if found is None:
         return "", ""
     ours = direction(found)
     told = f"{found['value']:+.3g} ({found['low']:+.3g} to {found['high']:+.3g}): {ours}"
@@ -182,3 +190,39 @@ def tables(content: Mapping[str, Any]) -> str:
     parts.append("A further frame, as ratios to base:")
     parts.append("\n".join(prices(content["costs"])))
     return "\n\n".join(parts)
+
+
+def differences(content: Mapping[str, Any], figure: Figure | SubFigure | None = None) -> Figure | SubFigure:
+    """Each setting minus the one beside it, picture and sound: the seeds as dots, their mean with its 95 % interval,
+    coloured where that leaves out 0. To the right of 0 a setting is farther from real clips.
+
+    Args:
+        content: as read from the JSON file.
+        figure: to draw into; a new one by default.
+    """
+    runs = by_setting(content)
+    figure = figure or plt.figure(figsize=(9.5, 4.2), layout="constrained")
+    axes = figure.subplots(1, len(SIDES), sharey=True)
+    names = [name for name in CLAIMS if difference(runs, name, CLAIMS[name].beside, "picture distance")]
+    for side, axis in enumerate(axes):
+        title = f"{SIDES[side]} distance"
+        for row, name in enumerate(names):
+            beside = CLAIMS[name].beside
+            found = difference(runs, name, beside, title)
+            if found is None or side not in made(name):
+                continue
+            seeds = sorted(runs[name].keys() & runs[beside].keys())
+            each = [value(runs[name][seed], title) - value(runs[beside][seed], title) for seed in seeds]
+            colour = {"farther": COLOURS[1], "nearer": COLOURS[2]}.get(direction(found), "0.45")
+            axis.plot(each, [row] * len(each), "o", color=colour, alpha=0.5, markersize=4)
+            if not math.isnan(found["low"]):
+                axis.plot([found["low"], found["high"]], [row, row], "-", color=colour, lw=1.5)
+            axis.plot([found["value"]], [row], "|", color=colour, markersize=14, markeredgewidth=2)
+        axis.axvline(0, color="0.5", linestyle=":", linewidth=1)
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set_title(f"{title}: a setting minus the one it is set against", fontsize=9)
+        axis.set_xlabel("nearer to real clips  <  0  <  farther", fontsize=8)
+        axis.tick_params(labelsize=8)
+    axes[0].set_yticks(range(len(names)), [f"{name} - {CLAIMS[name].beside}" for name in names])
+    axes[0].invert_yaxis()
+    return figure

@@ -78,6 +78,12 @@ def ball_colours(frames: NDArray[np.uint8]) -> Array:
     return colours
 
 
+def ball_hue(frames: NDArray[np.uint8], first: int, last: int) -> int | None:
+    """The hue of the ball in frames `first` to `last` - 1 of frames uint8 (k h w 3); None where there is no ball."""
+    colours = ball_colours(frames[first:last])
+    return None if np.isnan(colours).all() else hue_number(np.nansum(colours, axis=0))
+
+
 def hue_number(colour: Array) -> int:
     """The nearest of the 8 hues to a colour (3,), of any brightness."""
     red, green, blue = colour

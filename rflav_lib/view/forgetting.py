@@ -1,0 +1,113 @@
+"""What `benchmarks.forgetting` measured: how often a ball comes back in its colour, as tables and as curves.
+
+Nothing is measured here. A reading is what became of one ball, see `benchmarks.forgetting.read`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure, SubFigure
+
+from rflav_lib.data.toy_tracking.hiding import CHANCE
+from rflav_lib.metrics.toy import share_with_interval
+from rflav_lib.view.style import COLOURS
+
+SINK = "+sink"
+"""Ends the names of settings with an attention sink."""
+Reading = Mapping[str, int | None]
+Runs = Sequence[Mapping[str, Any]]
+FIGURES: dict[str, Callable[[Reading], bool]] = {
+    "comes back in its colour": lambda r: r["after"] == r["hue"],
+    "has its colour soon after": lambda r: r["later"] == r["hue"],
+    "comes back": lambda r: r["back"] is not None,
+    "has its colour until it goes": lambda r: r["before"] == r["hue"],
+    "sounds like its colour soon after": lambda r: r["heard"] == r["hue"],
+}
+
+
+def hits(runs: Runs, setting: str, figure: str, hidden: int) -> list[list[bool]]:
+    """Seed by seed, clip by clip: whether a figure held for balls that were out of sight for `hidden` frames."""
+    readings = [run["readings"][str(hidden)] for run in runs if run["setting"] == setting]
+    return [[FIGURES[figure](reading) for reading in seed] for seed in readings]
+
+
+def hidden_frames(runs: Runs) -> list[int]:
+    """The times out of sight that were tried, in frames."""
+    return [int(hidden) for hidden in runs[0]["readings"]]
+
+
+def recall(runs: Runs, setting: str, figure: str) -> dict[int, dict[str, float]]:
+    """Frames out of sight -> share of all clips for which a figure held, with its 95 % Wilson interval."""
+    return {
+        hidden: share_with_interval(hit for seed in hits(runs, setting, figure, hidden) for hit in seed)
+        for hidden in hidden_frames(runs)
+    }
+
+
+def table(runs: Runs, figure: str) -> str:
+    """Share of clips for each setting and time out of sight, with intervals over clips, and the seeds' range."""
+    lines = [f"| {figure} (%) | " + " | ".join(f"{n} frames" for n in hidden_frames(runs)) + " |"]
+    lines.append("|---|" + "---|" * len(hidden_frames(runs)))
+    for name in dict.fromkeys(run["setting"] for run in runs):
+        cells = []
+        for hidden, share in recall(runs, name, figure).items():
+            means = [100 * float(np.mean(seed)) for seed in hits(runs, name, figure, hidden)]
+            text = f"{100 * share['value']:.0f} ({100 * share['low']:.0f} to {100 * share['high']:.0f})"
+            cells.append(text + (f", seeds {min(means):.0f} to {max(means):.0f}" if len(means) > 1 else ""))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def tables(content: Mapping[str, Any]) -> str:
+    """All tables, Markdown."""
+    setting = content["setting"]
+    said = (
+        f"{setting['world']}: {setting['clips']} unseen clips for each time out of sight and seed, "
+        f"{setting['training steps']} training steps, N = {setting['steps per frame']}. 95 % Wilson intervals over "
+        f"all clips. A guessed colour is right in {CHANCE:.1%}; a ball that does not come back counts as forgotten."
+    )
+    return "\n\n".join([said, *(table(content["runs"], figure) for figure in FIGURES)])
+
+
+def curves(content: Mapping[str, Any], figure: Figure | SubFigure | None = None) -> Figure | SubFigure:
+    """Share of balls that come back in their colour against the frames out of sight: a colour a window, a line style
+    for with and without a sink; beside it, whether they come back at all.
+
+    Args:
+        content: as read from the JSON file.
+        figure: to draw into; a new one by default.
+    """
+    runs = content["runs"]
+    names = list(dict.fromkeys(run["setting"] for run in runs))
+    windows = list(dict.fromkeys(name.removesuffix(SINK) for name in names))
+    figure = figure or plt.figure(figsize=(9.5, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, title in zip(axes, ("comes back in its colour", "comes back"), strict=True):
+        for name in names:
+            found = recall(runs, name, title)
+            value, low, high = (
+                100 * np.array([share[key] for share in found.values()]) for key in ("value", "low", "high")
+            )
+            window = name.removesuffix(SINK)
+            axis.errorbar(
+                [hidden * 1.02 ** names.index(name) for hidden in found],  # beside, not over each other
+                value,
+                (value - low, high - value),
+                color=COLOURS[1 + windows.index(window)],
+                linestyle="--" if name == window else "-",
+                marker="o" if name == window else "s",
+                markersize=4,
+                capsize=2,
+                label=name,
+            )
+        axis.set_xscale("log")
+        axis.set_xticks(hidden_frames(runs), map(str, hidden_frames(runs)))
+        axis.minorticks_off()
+        axis.set(xlabel="frames out of sight", ylim=(-4, 104))
+        axis.set_title(title, fontsize=9)
+    axes[0].axhline(100 * CHANCE, color="0.5", linestyle=":", linewidth=1, label="a guess")
+    axes[0].set_ylabel("clips (%)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    return figure
