@@ -3,12 +3,15 @@
 import json
 import math
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from benchmarks import ablations, ablations_cost
 from rflav_lib import experiments
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.view import ablations as ablations_view
+from rflav_lib.view.style import COLOURS
 from tests.test_experiments import TINY
 
 ARGUMENTS = ["--seeds", "0", "--steps", "2", "--clips", "10", "--frames", "20", "--resamples", "2"]
@@ -99,6 +102,21 @@ def test_differences_are_taken_seed_by_seed():
     runs = runs_of(base=(1.0, 11.0, 21.0), average=(2.0, 12.0, 22.0))
     found = ablations_view.difference(runs, "average", "base", "picture distance")
     assert found == pytest.approx({"value": 1, "low": 1, "high": 1})
+
+
+def test_the_figure_shows_every_seed_and_colours_what_was_found():
+    content = runs_of(**{"base": (5.0, 5.1, 4.9), "window-20": (9.0, 9.1, 8.9), "a2v": (5.0, 9.0, 1.0)})
+    runs = [{"setting": name, "seed": s, "figures": f} for name, of in content.items() for s, f in of.items()]
+    picture, sound = ablations_view.differences({"runs": runs}, Figure()).axes
+    assert [label.get_text() for label in picture.get_yticklabels()] == ["window-20 - base", "a2v - base"]
+    dots = [line for line in picture.lines if line.get_marker() == "o"]
+    assert np.allclose(dots[0].get_xdata(), 4) and sorted(dots[1].get_xdata()) == pytest.approx(
+        [-3.9, 0, 3.9]
+    )
+    colours = [line.get_color() for line in dots]
+    assert colours == [COLOURS[1], "0.45"], "farther, and undecided"
+    assert len([line for line in sound.lines if line.get_marker() == "o"]) == 1, "the sound of a2v is given"
+    assert picture.get_ylim()[0] > picture.get_ylim()[1], "the first row on top, in both panels"
 
 
 def test_over_seeds_is_students_interval():

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from benchmarks import forgetting
 from rflav_lib import experiments
@@ -148,3 +149,25 @@ def test_a_run_measures_goes_on_and_prints_its_tables(tmp_path, capsys, monkeypa
     assert forgetting.main(["--table", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "A guessed colour is right in 12.5%" in printed and printed.count("| window-10+sink | ") == 5
+
+
+def test_the_curves_are_the_tables():
+    """Ten balls for each time out of sight: one comes back in its colour without a sink, more with it."""
+
+    def run(name, right):
+        good, bad = ({"hue": 3, "back": 30, "after": colour} for colour in (3, 4))
+        return {"setting": name, "seed": 0, "readings": {
+            str(hidden): [good] * n + [bad] * (10 - n) for hidden, n in right.items()
+        }}  # fmt: skip
+
+    runs = [run("window-10", {5: 1, 40: 1}), run("window-10+sink", {5: 9, 40: 7})]
+    assert "| window-10+sink | 90 (60 to 98) | 70 (40 to 89) |" in forgetting_view.table(
+        runs, "comes back in its colour"
+    )
+    colour, back = forgetting_view.curves({"runs": runs}, Figure()).axes
+    plain, sink = (container.lines[0] for container in colour.containers)
+    assert list(plain.get_ydata()) == pytest.approx([10, 10]) and list(sink.get_ydata()) == pytest.approx(
+        [90, 70]
+    )
+    assert plain.get_linestyle() != sink.get_linestyle() and plain.get_color() == sink.get_color()
+    assert [list(container.lines[0].get_ydata()) for container in back.containers] == [[100, 100]] * 2

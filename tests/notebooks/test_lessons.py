@@ -14,6 +14,7 @@ LESSONS = [
     "03_rolling_schedules",
     "04_fusion_blocks",
     "07_evaluation",
+    "10_ablations",
 ]
 EACH_LESSON = pytest.mark.parametrize("name", LESSONS)
 
