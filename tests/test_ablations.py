@@ -104,6 +104,11 @@ def test_differences_are_taken_seed_by_seed():
     assert found == pytest.approx({"value": 1, "low": 1, "high": 1})
 
 
+def test_intervals_are_cut_where_no_figure_can_lie():
+    assert ablations_view.shown([0.6, 0.9, 1.0], 100, 100) == "83.3 (31.6 to 100)"
+    assert ablations_view.shown([1.0, 9.0]) == "5 (0 to 55.8)" and ablations_view.shown([math.nan]) == "-"
+
+
 def test_the_figure_shows_every_seed_and_colours_what_was_found():
     content = runs_of(**{"base": (5.0, 5.1, 4.9), "window-20": (9.0, 9.1, 8.9), "a2v": (5.0, 9.0, 1.0)})
     runs = [{"setting": name, "seed": s, "figures": f} for name, of in content.items() for s, f in of.items()]

@@ -31,11 +31,15 @@ HALVES = (
 NBVAL = ["pytest", "--nbval", "-p", "no:python", "-q"]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
+MOST_WORKERS = 4  # each holds torch: about 1 GB
+WORKERS = ["-n", str(min(CORES, MOST_WORKERS)), "--dist", "loadfile"]  # a file's fixtures are made once
+BESIDE = WORKERS if CORES > 1 else []
+
 Command = list[str]  # of a stage; a tuple holds those that run beside each other
 STAGES: dict[str, list[Command | tuple[Command, ...]]] = {
     "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "--quiet", "."], ["mypy"]],
-    "fast": [["pytest", "tests", "-q", "-m", "not slow", f"--ignore={PAPERMILL}"]],
-    "tests": [["pytest", "tests", "-q", "--durations=10", f"--ignore={PAPERMILL}"]],
+    "fast": [["pytest", "tests", "-q", "-m", "not slow", f"--ignore={PAPERMILL}", *BESIDE]],
+    "tests": [["pytest", "tests", "-q", "--durations=10", f"--ignore={PAPERMILL}", *BESIDE]],
     "papermill": [["pytest", PAPERMILL, "-q"]],
     "nbval": [tuple([*NBVAL, *half] for half in HALVES)],
 }

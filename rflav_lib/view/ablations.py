@@ -108,15 +108,15 @@ def verdict(runs: Runs, name: str, side: int) -> tuple[str, str]:
     return told, "yes" if theirs == ours else "no"
 
 
-def shown(values: Sequence[float], scale: float = 1.0) -> str:
-    """Mean over seeds and its 95 % interval."""
+def shown(values: Sequence[float], scale: float = 1.0, most: float = math.inf) -> str:
+    """Mean over seeds and its 95 % interval, which is cut at 0 and `most`: no figure of these tables lies beyond."""
     known = [scale * v for v in values if not math.isnan(v)]
     if not known:
         return "-"
     found = over_seeds(known)
     if math.isnan(found["low"]):
         return f"{found['value']:.3g}"
-    return f"{found['value']:.3g} ({found['low']:.3g} to {found['high']:.3g})"
+    return f"{found['value']:.3g} ({max(found['low'], 0):.3g} to {min(found['high'], most):.3g})"
 
 
 def row(*cells: str) -> str:
@@ -135,7 +135,10 @@ def quality(runs: Runs) -> list[str]:
                  "picture distance", "sound distance")  # fmt: skip
     for name, seeds in runs.items():
         cells = [
-            shown([value(figures, figure) for figures in seeds.values()], 1 if "(ms)" in figure else 100)
+            shown(
+                [value(figures, figure) for figures in seeds.values()],
+                *((1,) if "(ms)" in figure else (100, 100)),
+            )
             for figure in READ
         ]
         cells += [shown([value(figures, f"{side} distance") for figures in seeds.values()]) for side in SIDES]
@@ -179,7 +182,7 @@ def tables(content: Mapping[str, Any]) -> str:
     said = (
         f"{setting['world']}, {setting['training steps']} training steps, {setting['clips']} clips of "
         f"{setting['frames']} frames a model, N = {setting['steps per frame']} unless said, means over up to {seeds} "
-        f"seeds with 95 % t intervals. Distances: Fréchet, {setting['features']}, "
+        f"seeds with 95 % t intervals, cut at 0 and 100 %. Distances: Fréchet, {setting['features']}, "
         f"N = {', '.join(map(str, sorted(windows)))} windows a set; they depend on N."
     )
     parts = [said, "\n".join(quality(runs))]

@@ -24,10 +24,11 @@ from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import read_json, whole
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
-from rflav_lib.view import clip_display, longform, remedies, style
+from rflav_lib.view import ablations, clip_display, forgetting, longform, remedies, style
 
 LANDSCAPE, DANCE = "toy-landscape", "toy-dance"
 OFFSETS, DRIFT, REMEDIES, LOOPS = "offsets", "drift", "remedies", "loops"
+ABLATIONS, FORGETTING = "ablations", "forgetting"
 FRAMES, STEPS_PER_FRAME, SEED = 40, 4, 0
 GUIDANCE_SCALE = 2.0
 """Of clips with a class: unguided, a ball may vanish (results/diary.md)."""
@@ -95,9 +96,17 @@ def drift_curves(report: Report) -> Figure:
 
 def remedy_curves(report: Report) -> Figure:
     """What helps against drift, window by window: `benchmarks/drift.py` measured it."""
-    figure = Figure(figsize=(9.5, 5.6), dpi=100, layout="constrained")
-    remedies.curves(report, figure)
-    return figure
+    return _drawn(report, remedies.curves, 5.6)
+
+
+def ablation_differences(report: Report) -> Figure:
+    """Each setting against another one, seed by seed: `benchmarks/ablations.py` measured it."""
+    return _drawn(report, ablations.differences, 4.2)
+
+
+def forgetting_curves(report: Report) -> Figure:
+    """How often a colour is remembered, by the time out of sight: `benchmarks/forgetting.py` measured it."""
+    return _drawn(report, forgetting.curves, 3.4)
 
 
 def loop_matrix(report: Report) -> Figure:
@@ -108,12 +117,18 @@ def loop_matrix(report: Report) -> Figure:
 def _titled(report: Report, draw: Callable[..., Any], height: float) -> Figure:
     """What `draw` draws, under a title that says of which clips."""
     settings = report["settings"]
-    figure = Figure(figsize=(9.5, height + 0.3), dpi=100, layout="constrained")
+    figure = _drawn(report, draw, height + 0.3)
     figure.suptitle(
         f"{settings['world']}: {settings['clips']} clips of {settings['frames']} frames, "
         f"N = {settings['steps_per_frame']}",
         fontsize=9,
     )
+    return figure
+
+
+def _drawn(report: Report, draw: Callable[..., Any], height: float) -> Figure:
+    """What `draw` draws, on a figure as wide as all."""
+    figure = Figure(figsize=(9.5, height), dpi=100, layout="constrained")
     draw(report, figure=figure)
     return figure
 
@@ -148,15 +163,20 @@ def pictures(root: Path = ROOT) -> dict[str, Callable[[], bytes]]:
         )
     )
     drawn[DRIFT] = lambda: png(drift_curves(_long_clips(root, LANDSCAPE)))
-    compared = root / "results" / "drift.json"
-    drawn[REMEDIES] = lambda: png(
-        remedy_curves(
-            read_report(compared, f"python benchmarks/drift.py --seeds 0 --threads 2 --out {compared}")
-        )
-    )
+    compared: dict[str, tuple[Callable[[Report], Figure], str, str]] = {
+        REMEDIES: (remedy_curves, "drift", "python benchmarks/drift.py --seeds 0 --threads 2"),
+        ABLATIONS: (ablation_differences, "ablations", "python -m benchmarks.ablations"),
+        FORGETTING: (forgetting_curves, "forgetting", "python -m benchmarks.forgetting --seeds 0"),
+    }
+    for name, (draw, file, command) in compared.items():
+        drawn[name] = partial(_comparison, draw, root / "results" / f"{file}.json", command)
     # a landscape has no loop to find; a dance has, if its model was measured
     drawn[LOOPS] = lambda: png(loop_matrix(_long_clips(root, DANCE, LANDSCAPE)))
     return drawn
+
+
+def _comparison(draw: Callable[[Report], Figure], path: Path, command: str) -> bytes:
+    return png(draw(read_report(path, f"{command} --out {path}")))
 
 
 def _long_clips(root: Path, *worlds: str) -> Report:
