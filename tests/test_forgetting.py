@@ -155,7 +155,9 @@ def test_the_curves_are_the_tables():
     """Ten balls for each time out of sight: one comes back in its colour without a sink, more with it."""
 
     def run(name, right):
-        good, bad = ({"hue": 3, "back": 30, "after": colour} for colour in (3, 4))
+        good, bad = (
+            {"hue": 3, "back": 30, "after": colour, "later": colour, "heard": 3} for colour in (3, 4)
+        )
         return {"setting": name, "seed": 0, "readings": {
             str(hidden): [good] * n + [bad] * (10 - n) for hidden, n in right.items()
         }}  # fmt: skip
@@ -164,10 +166,11 @@ def test_the_curves_are_the_tables():
     assert "| window-10+sink | 90 (60 to 98) | 70 (40 to 89) |" in forgetting_view.table(
         runs, "comes back in its colour"
     )
-    colour, back = forgetting_view.curves({"runs": runs}, Figure()).axes
+    sound, colour, back = forgetting_view.curves({"runs": runs}, Figure()).axes
     plain, sink = (container.lines[0] for container in colour.containers)
     assert list(plain.get_ydata()) == pytest.approx([10, 10]) and list(sink.get_ydata()) == pytest.approx(
         [90, 70]
     )
     assert plain.get_linestyle() != sink.get_linestyle() and plain.get_color() == sink.get_color()
     assert [list(container.lines[0].get_ydata()) for container in back.containers] == [[100, 100]] * 2
+    assert [list(container.lines[0].get_ydata()) for container in sound.containers] == [[100, 100]] * 2

@@ -26,6 +26,9 @@ FIGURES: dict[str, Callable[[Reading], bool]] = {
     "sounds like its colour soon after": lambda r: r["heard"] == r["hue"],
 }
 
+SHOWN = ("sounds like its colour soon after", "has its colour soon after", "comes back")
+"""Figures that are drawn, the last one without a guess to compare it with."""
+
 
 def hits(runs: Runs, setting: str, figure: str, hidden: int) -> list[list[bool]]:
     """Seed by seed, clip by clip: whether a figure held for balls that were out of sight for `hidden` frames."""
@@ -72,8 +75,8 @@ def tables(content: Mapping[str, Any]) -> str:
 
 
 def curves(content: Mapping[str, Any], figure: Figure | SubFigure | None = None) -> Figure | SubFigure:
-    """Share of balls that come back in their colour against the frames out of sight: a colour a window, a line style
-    for with and without a sink; beside it, whether they come back at all.
+    """Share of balls whose sound and whose picture have their colour once they are back, and of those that come back at
+    all, against the frames out of sight: a colour a window, a line style for with and without a sink.
 
     Args:
         content: as read from the JSON file.
@@ -83,8 +86,8 @@ def curves(content: Mapping[str, Any], figure: Figure | SubFigure | None = None)
     names = list(dict.fromkeys(run["setting"] for run in runs))
     windows = list(dict.fromkeys(name.removesuffix(SINK) for name in names))
     figure = figure or plt.figure(figsize=(9.5, 3.4), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for axis, title in zip(axes, ("comes back in its colour", "comes back"), strict=True):
+    axes = figure.subplots(1, len(SHOWN), sharey=True)
+    for axis, title in zip(axes, SHOWN, strict=True):
         for name in names:
             found = recall(runs, name, title)
             value, low, high = (
@@ -107,7 +110,8 @@ def curves(content: Mapping[str, Any], figure: Figure | SubFigure | None = None)
         axis.minorticks_off()
         axis.set(xlabel="frames out of sight", ylim=(-4, 104))
         axis.set_title(title, fontsize=9)
-    axes[0].axhline(100 * CHANCE, color="0.5", linestyle=":", linewidth=1, label="a guess")
+    for axis in axes[:2]:
+        axis.axhline(100 * CHANCE, color="0.5", linestyle=":", linewidth=1, label="a guess")
     axes[0].set_ylabel("clips (%)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return figure
