@@ -13,7 +13,6 @@ what it is compared with, and what it costs: benchmarks/README.md.
 import argparse
 import json
 import math
-import shlex
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from benchmarks import ablations_cost
+from benchmarks import ablations_cost, study
 from rflav_lib import experiments
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES
@@ -171,56 +170,18 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Options of the command line; exits with one clear line if they do not make sense."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter
+    about = __doc__.split("\n\n")[0]
+    made = study.parser(about, SETTINGS, "outputs/ablations", 100, "measured of each model, classes in turn")
+    made.add_argument("--frames", type=int, default=40, help="of each clip (default: %(default)s)")
+    made.add_argument(
+        "--resamples", type=int, default=100, help="for the intervals of distances (default: %(default)s)"
     )
-    add = parser.add_argument
-    add("--only", nargs="+", choices=SETTINGS, metavar="SETTING", help=f"some of: {', '.join(SETTINGS)}")
-    add(
-        "--seeds",
-        nargs="+",
-        type=int,
-        default=[0, 1, 2],
-        help="one training of each setting a seed (default: 0 1 2)",
+    return study.parsed(
+        made,
+        arguments,
+        "benchmarks.ablations",
+        {"steps": 1, "clips": 10, "frames": 20, "resamples": 2, "threads": 1},
     )
-    add(
-        "--steps",
-        type=int,
-        default=experiments.SMALL["max_steps"],
-        help="of each training (default: %(default)s)",
-    )
-    add(
-        "--clips",
-        type=int,
-        default=100,
-        help="measured of each model, classes in turn (default: %(default)s)",
-    )
-    add("--frames", type=int, default=40, help="of each clip (default: %(default)s)")
-    add("--resamples", type=int, default=100, help="for the intervals of distances (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    add(
-        "--folder",
-        type=Path,
-        default=Path("outputs/ablations"),
-        help="models and single runs (default: %(default)s)",
-    )
-    add("--out", type=Path, help="write everything to this JSON file, anew after each run")
-    add("--table", type=Path, metavar="FILE", help="only print the tables of such a file")
-    options = parser.parse_args(arguments)
-    for name, least in (
-        ("steps", 1),
-        ("clips", 10),
-        ("frames", 20),
-        ("resamples", 2),
-        ("threads", 1),
-    ):
-        if getattr(options, name) < least:
-            parser.error(f"--{name} must be at least {least}, not {getattr(options, name)}")
-    if min(options.seeds) < 0:
-        parser.error(f"--seeds must be at least 0, not {min(options.seeds)}")
-    options.folder = options.folder.resolve()
-    options.command = shlex.join(["python", "-m", "benchmarks.ablations", *arguments])
-    return options
 
 
 def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:

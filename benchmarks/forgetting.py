@@ -12,10 +12,8 @@ a model that has forgotten it is right in one case of 8. See benchmarks/README.m
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from benchmarks import study
 from rflav_lib import experiments
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import ToyClip, make_clip
@@ -153,43 +152,9 @@ def budget(options: argparse.Namespace) -> dict[str, int]:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Options of the command line; exits with one clear line if they do not make sense."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--only", nargs="+", choices=SETTINGS, metavar="SETTING", help=f"some of: {', '.join(SETTINGS)}")
-    add(
-        "--seeds",
-        nargs="+",
-        type=int,
-        default=[0, 1, 2],
-        help="one training of each setting a seed (default: 0 1 2)",
-    )
-    add(
-        "--steps",
-        type=int,
-        default=experiments.SMALL["max_steps"],
-        help="of each training (default: %(default)s)",
-    )
-    add("--clips", type=int, default=40, help="for each time out of sight (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    add(
-        "--folder",
-        type=Path,
-        default=Path("outputs/forgetting"),
-        help="models and single runs (default: %(default)s)",
-    )
-    add("--out", type=Path, help="write everything to this JSON file, anew after each run")
-    add("--table", type=Path, metavar="FILE", help="only print the tables of such a file")
-    options = parser.parse_args(arguments)
-    for name in ("steps", "clips", "threads"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
-    if min(options.seeds) < 0:
-        parser.error(f"--seeds must be at least 0, not {min(options.seeds)}")
-    options.folder = options.folder.resolve()
-    options.command = shlex.join(["python", "-m", "benchmarks.forgetting", *arguments])
-    return options
+    about = __doc__.split("\n\n")[0]
+    made = study.parser(about, SETTINGS, "outputs/forgetting", 40, "for each time out of sight")
+    return study.parsed(made, arguments, "benchmarks.forgetting", {"steps": 1, "clips": 1, "threads": 1})
 
 
 def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
