@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import torch
 
 from rflav_lib.data.toy import make_clip
 from rflav_lib.data.toy_trackers import Tally, Tempo
@@ -248,31 +249,48 @@ def test_a_file_of_another_measurement_is_refused(folder, tmp_path, capsys):
     assert json.loads(out.read_text())["readings"] == json.loads(kept)["readings"]
 
 
-def test_guidance_is_a_setting_like_the_others(folder, tmp_path, capsys):
-    out = tmp_path / "out.json"
+@pytest.mark.parametrize(
+    ("option", "value", "kept", "before"),
+    [("--guidance-scale", "2", 2.0, 1.0), ("--dtype", "bfloat16", "bfloat16", "float32")],
+)
+def test_how_clips_are_sampled_is_a_setting_like_the_others(
+    folder, tmp_path, capsys, option, value, kept, before
+):
+    out, name = tmp_path / "out.json", option.removeprefix("--").replace("-", "_")
     run = [folder, "--clips", "2", *SMALL, "--no-codecs", "--out", str(out)]
-    assert main([*run, "--guidance-scale", "2"]) == 0
-    assert "guidance 2, seed 0" in capsys.readouterr().out
+    assert main([*run, option, value]) == 0
+    assert (
+        f"guidance {'2' if kept == 2 else '1'}, {'float32' if kept == 2 else kept}, seed 0"
+        in capsys.readouterr().out
+    )
     assert main(run) == 2
-    assert "measured with guidance_scale 2.0, now 1.0" in capsys.readouterr().err
+    assert f"measured with {name} {kept}, now {before}" in capsys.readouterr().err
     content = json.loads(out.read_text())
-    del content["settings"]["guidance_scale"]  # as files from before there was one
+    del content["settings"][name]  # as files from before there was one
     out.write_text(json.dumps(content))
     assert main(run) == 0
 
 
-def test_guided_clips_are_those_of_the_guided_pipeline(pipeline, monkeypatch):
-    """Whatever the clips are, the pipeline must have been asked for this scale, for all of them."""
+def test_the_pipeline_is_asked_as_the_command_was(folder, pipeline, monkeypatch):
+    """Whatever the clips are, the pipeline must have been asked for this scale and precision, for all of them."""
     asked = []
     call = type(pipeline).__call__
     monkeypatch.setattr(
         type(pipeline),
         "__call__",
-        lambda self, *args, **kw: (asked.append(args[3]), call(self, *args, **kw))[1],
+        lambda self, *args, **kw: (
+            asked.append((kw["guidance_scale"], kw["dtype"])),
+            call(self, *args, **kw),
+        )[1],
     )
+    run = [folder, "--clips", "1", *SMALL, "--no-codecs"]
+    assert main([*run, "--guidance-scale", "3", "--dtype", "bfloat16"]) == main(run) == 0
+    assert asked == [(3.0, torch.bfloat16), (1.0, None)]
+
+
+def test_guidance_makes_other_clips(pipeline):
     (guided,) = generated_clips(pipeline, [1], 3, 1, seed=4, guidance_scale=3.0)
     (plain,) = generated_clips(pipeline, [1], 3, 1, seed=4)
-    assert asked == [3.0, 1.0]
     assert not np.array_equal(guided.waveform, plain.waveform)
 
 

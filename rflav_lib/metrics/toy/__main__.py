@@ -16,8 +16,9 @@ from tqdm.auto import tqdm
 
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.locks import only_writer
+from rflav_lib.metrics.long_clips import DTYPES
 from rflav_lib.metrics.toy.figures import table
-from rflav_lib.metrics.toy.report import GENERATED, Measurement
+from rflav_lib.metrics.toy.report import EXACT, GENERATED, Measurement
 from rflav_lib.pipeline import RFLAVPipeline
 
 INTERRUPTED = 130
@@ -35,6 +36,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--steps-per-frame", type=int, default=4, help="the paper's N (default: %(default)s)")
     parser.add_argument(
         "--guidance-scale", type=float, default=1.0, help="classifier-free guidance (default: 1, none)"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default=EXACT,
+        help="of the sampler's matrix products (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-codecs", action="store_true", help="leave out real clips through the codecs")
@@ -70,7 +77,7 @@ def show(options: argparse.Namespace, measurement: Measurement) -> None:
     settings = measurement.settings
     print(f"{options.checkpoint}: {measurement.clips} clips of {settings['frames']} frames", end=", ")
     print(f"N = {settings['steps_per_frame']}, guidance {settings['guidance_scale']:g}", end=", ")
-    print(f"seed {settings['seed']}; value (95 % interval)\n")
+    print(f"{settings['dtype']}, seed {settings['seed']}; value (95 % interval)\n")
     print(table(measurement.figures()))
     by_class = measurement.by_class()
     if by_class:
@@ -85,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         pipeline = RFLAVPipeline.from_pretrained(options.checkpoint)
         measurement = Measurement.new(
             pipeline, options.frames, options.steps_per_frame, options.seed, not options.no_codecs,
-            options.guidance_scale,
+            options.guidance_scale, options.dtype,
         )  # fmt: skip
         pipeline.set_progress_bar_config(disable=True)
         with only_writer(options.out) if options.out else nullcontext():

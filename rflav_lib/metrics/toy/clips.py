@@ -1,6 +1,7 @@
 """Where the clips come from that are measured: a model, the world itself, and the codecs between them."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,9 +50,11 @@ def generated_clips(
     seed: int,
     batch: int = BATCH,
     start: int = 0,
-    guidance_scale: float = 1.0,
+    **sampling: Any,
 ) -> Iterator[Clip]:
     """One clip for each label, generated in batches; label number i is clip number `start` + i.
+
+    `sampling`, such as `guidance_scale` and `dtype`, goes to the pipeline.
 
     Each batch has a seed of its own, from `seed` and its first clip's number, so that it can be made without those
     before it.
@@ -61,7 +64,7 @@ def generated_clips(
         y = [label for label in part if label is not None] or None
         generator = torch.Generator().manual_seed(_batch_seed(seed, start + first))
         yield from pipeline(
-            num_frames, steps_per_frame, y, guidance_scale, generator=generator, num_clips=len(part)
+            num_frames, steps_per_frame, y, generator=generator, num_clips=len(part), **sampling
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import read_json, whole
+from rflav_lib.metrics.long_clips import DTYPES
 from rflav_lib.metrics.toy.clips import (
     BATCH,
     UNSEEN_SEED,
@@ -25,8 +26,9 @@ from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
 
 GENERATED, REAL, CODECS = "generated", "real", "real through codecs"
-UNGUIDED = 1.0
-"""The scale of files that were written before it was among the settings."""
+UNGUIDED, EXACT = 1.0, "float32"
+LATER_SETTINGS = {"guidance_scale": UNGUIDED, "dtype": EXACT}
+"""What files were measured with that were written before these were among the settings."""
 
 
 @dataclass
@@ -46,9 +48,13 @@ class Measurement:
     @classmethod
     def new(
         cls, pipeline: RFLAVPipeline, num_frames: int, steps_per_frame: int, seed: int, codecs: bool = True,
-        guidance_scale: float = 1.0,
+        guidance_scale: float = UNGUIDED, dtype: str = EXACT,
     ) -> "Measurement":  # fmt: skip
-        """Nothing measured yet. Raises ValueError for a model of no toy world, or guidance of one without classes."""
+        """Nothing measured yet; `dtype`, of `DTYPES`, is that of the sampler's matrix products.
+
+        Raises:
+            ValueError: a model of no toy world, or guidance of one without classes.
+        """
         world = world_of(pipeline)
         if guidance_scale != UNGUIDED and not CLASSES[world]:
             raise ValueError(f"guidance_scale {guidance_scale} needs classes, and {world} has none")
@@ -61,6 +67,7 @@ class Measurement:
             "real_seed": UNSEEN_SEED,
             "batch": BATCH,
             "guidance_scale": guidance_scale,
+            "dtype": dtype,
         }
         return cls(settings, {name: [] for name in (GENERATED, REAL, *([CODECS] if codecs else []))})
 
@@ -80,7 +87,7 @@ class Measurement:
                 f"{path}: not a measurement that can be gone on with ({error}); {OTHER_FILE}"
             ) from error
         for name, ours in self.settings.items():
-            theirs = settings.get(name, UNGUIDED if name == "guidance_scale" else None)
+            theirs = settings.get(name, LATER_SETTINGS.get(name))
             if theirs != ours:
                 raise ValueError(f"{path}: measured with {name} {theirs}, now {ours}; {OTHER_FILE}")
         if readings.keys() != self.readings.keys():
@@ -116,11 +123,11 @@ class Measurement:
 
     def _sets(self, pipeline: RFLAVPipeline, labels: Labels, first: int) -> Iterator[tuple[str, Iterator]]:
         frames, steps, seed = (self.settings[name] for name in ("frames", "steps_per_frame", "seed"))
-        scale = self.settings["guidance_scale"]
-        yield (
-            GENERATED,
-            generated_clips(pipeline, labels, frames, steps, seed, start=first, guidance_scale=scale),
-        )
+        sampling = {
+            "guidance_scale": self.settings["guidance_scale"],
+            "dtype": DTYPES[self.settings["dtype"]],
+        }
+        yield GENERATED, generated_clips(pipeline, labels, frames, steps, seed, start=first, **sampling)
         yield REAL, real_clips(labels, frames, first)
         if CODECS in self.readings:
             yield CODECS, (through_codecs(clip, pipeline) for clip in real_clips(labels, frames, first))
