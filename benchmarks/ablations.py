@@ -11,13 +11,11 @@ what it is compared with, and what it costs: benchmarks/README.md.
 """
 
 import argparse
-import json
 import math
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +25,6 @@ from benchmarks import ablations_cost, study
 from rflav_lib import experiments
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import read_json, whole
 from rflav_lib.media import Clip
 from rflav_lib.metrics.comparison import interval
 from rflav_lib.metrics.distances import frechet
@@ -77,7 +74,6 @@ SETTINGS: dict[str, Setting] = {
     "v2a": Setting(source="v2a"),
     "codecs": Setting(source="codecs"),
 }
-Run = dict[str, Any]
 
 
 def labels(count: int) -> list[int]:
@@ -131,7 +127,7 @@ def figures(pipe: RFLAVPipeline, clips: Sequence[Clip], options: argparse.Namesp
     return found
 
 
-def run(name: str, seed: int, options: argparse.Namespace) -> Run:
+def run(name: str, seed: int, options: argparse.Namespace) -> study.Run:
     """Train the model of a setting (or find it trained), sample and measure."""
     setting = SETTINGS[name]
     changes = {**setting.train, "max_steps": options.steps}
@@ -147,7 +143,9 @@ def budget(options: argparse.Namespace) -> dict[str, int]:
     return {"training steps": options.steps, "clips": options.clips, "frames": options.frames}
 
 
-def report(runs: Sequence[Run], costs: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+def report(
+    runs: Sequence[study.Run], costs: Mapping[str, Any], options: argparse.Namespace
+) -> dict[str, Any]:
     """All that was measured, ready for JSON."""
     return {
         "command": options.command,
@@ -162,16 +160,17 @@ def report(runs: Sequence[Run], costs: Mapping[str, Any], options: argparse.Name
     }  # fmt: skip
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """JSON, whole or not at all."""
-    with whole(path) as draft:
-        draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """Options of the command line; exits with one clear line if they do not make sense."""
-    about = __doc__.split("\n\n")[0]
-    made = study.parser(about, SETTINGS, "outputs/ablations", 100, "measured of each model, classes in turn")
+def parse(
+    arguments: list[str],
+    about: str = __doc__,
+    settings: Iterable[str] = SETTINGS,
+    module: str = "benchmarks.ablations",
+) -> argparse.Namespace:
+    """Options of the command line, of this study or one that measures clips as it does; exits with one clear line if
+    they do not make sense.
+    """
+    about = about.split("\n\n")[0]
+    made = study.parser(about, settings, "outputs/ablations", 100, "measured of each model, classes in turn")
     made.add_argument("--frames", type=int, default=40, help="of each clip (default: %(default)s)")
     made.add_argument(
         "--resamples", type=int, default=100, help="for the intervals of distances (default: %(default)s)"
@@ -179,49 +178,22 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return study.parsed(
         made,
         arguments,
-        "benchmarks.ablations",
+        module,
         {"steps": 1, "clips": 10, "frames": 20, "resamples": 2, "threads": 1},
     )
 
 
-def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
     """Run what is missing; the report so far is written after each run."""
-    names = [name for name in SETTINGS if options.only is None or name in options.only]
     costs = experiments.kept(options.folder / "costs.json", lambda: ablations_cost.costs(SETTINGS))
-    runs: list[Run] = []
-    found: dict[str, Any] = {}
-    todo = [(seed, name) for seed in options.seeds for name in names]
-    for place, (seed, name) in enumerate(todo, start=1):
-        say(f"{place} of {len(todo)}: {name}, seed {seed}")
-        file = options.folder / "runs" / f"{name}-seed-{seed}.json"
-
-        def fresh(name: str = name, seed: int = seed) -> Run:
-            return run(name, seed, options)
-
-        runs.append(experiments.kept(file, fresh, budget(options)))
-        found = report(runs, costs, options)
-        if options.out:
-            write(options.out, found)
-    return found
+    return study.measured(
+        options, SETTINGS, "runs", run, budget(options), lambda runs: report(runs, costs, options)
+    )
 
 
 def main(arguments: list[str]) -> int:
     """Measure, write, and print the tables."""
-    options = parse(arguments)
-    try:
-        if options.table:
-            content = read_json(options.table)
-        else:
-            torch.set_num_threads(options.threads)
-            content = measure_all(options, tqdm.write)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"interrupted; the same command goes on from {options.folder}", file=sys.stderr)
-        return 130
-    print(ablations_view.tables(content))
-    return 0
+    return study.carried_out(parse(arguments), measure_all, ablations_view.tables)
 
 
 if __name__ == "__main__":

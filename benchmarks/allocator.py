@@ -23,7 +23,7 @@ import torch
 
 from rflav_lib import ROOT, experiments
 from rflav_lib.allocator import keep_freed_memory
-from rflav_lib.files import whole
+from rflav_lib.files import write_json
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
 from rflav_lib.train import run_to_the_end
@@ -108,8 +108,7 @@ def main(arguments: list[str]) -> int:
             "clips": CLIPS, "frames": FRAMES, "steps per frame": STEPS_PER_FRAME, "training steps": TRAINING_STEPS,
         }  # fmt: skip
         report = {"command": command, "provenance": provenance(), "settings": settings, "cases": found}
-        with whole(options.out) as draft:
-            draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, report)
     return 0
 
 

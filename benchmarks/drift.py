@@ -21,7 +21,6 @@ intervals of the difference come from the same resamples of both. Every remedy a
 """
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ from tqdm.auto import tqdm
 from rflav_lib import ROOT, experiments
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import whole
+from rflav_lib.files import write_json
 from rflav_lib.media import Clip
 from rflav_lib.metrics.distances import frechet
 from rflav_lib.metrics.longform import Curve, WindowFeatures, distance_curve, drift_curve
@@ -294,8 +293,7 @@ def write(study: Study, runs: dict[str, dict[str, Figures]], real: Figures | Non
         },
         "summary": remedies.summary(runs), "real": real, "runs": runs,
     }  # fmt: skip
-    with whole(options.out) as draft:
-        draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_json(options.out, report)
 
 
 def main(arguments: list[str]) -> int:

@@ -10,7 +10,6 @@ so whatever ends the run (Ctrl-C ends it in order) loses at most the minute it w
 """
 
 import argparse
-import json
 import resource
 import shlex
 import sys
@@ -25,7 +24,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import whole
+from rflav_lib.files import write_json
 from rflav_lib.media import Clip
 from rflav_lib.metrics.toy import WORLD, Reading, read_clip
 from rflav_lib.pipeline import RFLAVPipeline
@@ -143,8 +142,7 @@ def write(options: argparse.Namespace, measured: list[dict[str, Any]]) -> None:
         "command": options.command, **provenance(), "seed": options.seed, "verdict": verdict(measured),
         "minutes": measured,
     }  # fmt: skip
-    with whole(options.out) as draft:
-        draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_json(options.out, report)
 
 
 def main(arguments: list[str]) -> None:

@@ -11,9 +11,8 @@ a model that has forgotten it is right in one case of 8. See benchmarks/README.m
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,6 @@ from rflav_lib.data.toy import ToyClip, make_clip
 from rflav_lib.data.toy_scenes.pillar import HIDDEN_FRAMES
 from rflav_lib.data.toy_scenes.scene import NUM_HUES
 from rflav_lib.data.toy_tracking.hiding import CHANCE, absences, ball_hue, tone_hue
-from rflav_lib.files import read_json, whole
 from rflav_lib.flow import interpolate
 from rflav_lib.image_codec import encode_frames
 from rflav_lib.pipeline import RFLAVPipeline
@@ -157,50 +155,27 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return study.parsed(made, arguments, "benchmarks.forgetting", {"steps": 1, "clips": 1, "threads": 1})
 
 
-def measure_all(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run what is missing, seed by seed; the report so far is written after each run."""
-    names = [name for name in SETTINGS if options.only is None or name in options.only]
-    todo = [(seed, name) for seed in options.seeds for name in names]
-    content: dict[str, Any] = {
+def report(runs: Sequence[study.Run], options: argparse.Namespace) -> dict[str, Any]:
+    """All that was measured, ready for JSON."""
+    return {
         "command": options.command,
         "provenance": provenance(),
         "setting": {
             "world": WORLD, **budget(options), "steps per frame": N, "history": HISTORY, "chance": CHANCE,
             "model": experiments.SMALL, "changes": SETTINGS,
         },
-        "runs": [],
+        "runs": list(runs),
     }  # fmt: skip
-    for place, (seed, name) in enumerate(todo, start=1):
-        say(f"{place} of {len(todo)}: {name}, seed {seed}")
-        file = options.folder / "runs" / f"{name}-seed-{seed}.json"
 
-        def fresh(name: str = name, seed: int = seed) -> dict[str, Any]:
-            return run(name, seed, options)
 
-        content["runs"].append(experiments.kept(file, fresh, budget(options)))
-        if options.out:
-            with whole(options.out) as draft:
-                draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return content
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Run what is missing; the report so far is written after each run."""
+    return study.measured(options, SETTINGS, "runs", run, budget(options), lambda runs: report(runs, options))
 
 
 def main(arguments: list[str]) -> int:
     """Measure, write, and print the tables."""
-    options = parse(arguments)
-    try:
-        if options.table:
-            content = read_json(options.table)
-        else:
-            torch.set_num_threads(options.threads)
-            content = measure_all(options, tqdm.write)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"interrupted; the same command goes on from {options.folder}", file=sys.stderr)
-        return 130
-    print(forgetting_view.tables(content))
-    return 0
+    return study.carried_out(parse(arguments), measure_all, forgetting_view.tables)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ About 10 minutes on one idle CPU core; losses repeat to about four digits, secon
 """
 
 import argparse
-import json
 import shlex
 import statistics
 import sys
@@ -33,7 +32,7 @@ from einops import reduce
 from torch import Tensor
 
 from rflav_lib.data.toy import CLASSES, make_clip
-from rflav_lib.files import whole
+from rflav_lib.files import write_json
 from rflav_lib.flow import logit_normal, rolling_flow_errors, rolling_flow_loss
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.mel import MelCodec
@@ -238,8 +237,7 @@ def main(arguments: list[str]) -> None:
             )  # fmt: skip
     print("\n" + summary(runs))
     if options.out:
-        with whole(options.out) as draft:
-            draft.write_text(json.dumps(report(runs, options), indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, report(runs, options))
         print(f"\nwritten to {options.out}")
 
 

@@ -8,7 +8,6 @@ What is measured and how it compares with the paper's figures: benchmarks/README
 
 import argparse
 import gc
-import json
 import os
 import shlex
 import statistics
@@ -24,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rflav_lib import peak_memory
 from rflav_lib.evaluation.paper import REFERENCE, cost_ratios, title_of
-from rflav_lib.files import whole
+from rflav_lib.files import write_json
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.provenance import provenance
 from rflav_lib.transformer import RFLAVTransformer
@@ -264,8 +263,7 @@ def main(arguments: list[str]) -> None:
     if options.load_before and options.load_before > 0.5 * (os.cpu_count() or 1):
         print(f"\nThis machine had other work (load {options.load_before}): do not trust the times.")
     if options.out:
-        with whole(options.out) as draft:
-            draft.write_text(json.dumps(report(costs, options), indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, report(costs, options))
         print(f"\nwritten to {options.out}")
 
 

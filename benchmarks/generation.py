@@ -16,7 +16,6 @@ the machine's matrix products reach at best, so that one sees how much there is 
 
 import argparse
 import itertools
-import json
 import shlex
 import statistics
 import sys
@@ -32,7 +31,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT, profiling
 from rflav_lib.engine import FastSampler
-from rflav_lib.files import whole
+from rflav_lib.files import write_json
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
 from rflav_lib.sampler import Frames, RollingSampler
@@ -228,8 +227,7 @@ def main(arguments: list[str]) -> None:
         )
         print(profiling.table(report["profile"]))
     if options.out:
-        with whole(options.out) as draft:
-            draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, report)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ small (a million parameters), so that the step shows what the data cost.
 """
 
 import argparse
-import json
 import shlex
 import statistics
 import sys
@@ -28,7 +27,7 @@ from rflav_lib.data.latent_cache.writing import write_cache
 from rflav_lib.data.latents import LatentCache, LiveClips
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.windows import TrainingClips
-from rflav_lib.files import whole
+from rflav_lib.files import write_json
 from rflav_lib.image_codec import load_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.provenance import provenance
@@ -159,8 +158,7 @@ def main(arguments: list[str]) -> None:
     print(table(found))
     if options.out:
         report = {"command": options.command, "provenance": provenance(options.device), **found}
-        with whole(options.out) as draft:
-            draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, report)
 
 
 if __name__ == "__main__":

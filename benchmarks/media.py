@@ -7,7 +7,6 @@ What is measured: benchmarks/README.md. The goal is 300 frames a second on two c
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import resource
@@ -25,7 +24,7 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler
 
 from rflav_lib.data.clips import ClipFolder
-from rflav_lib.files import whole
+from rflav_lib.files import write_json
 from rflav_lib.media import Clip
 from rflav_lib.provenance import provenance
 
@@ -139,8 +138,7 @@ def main(arguments: list[str]) -> None:
             "provenance": {**provenance(), "load_before": load},
             "figures": figures,
         }
-        with whole(options.out) as draft:
-            draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, report)
 
 
 if __name__ == "__main__":

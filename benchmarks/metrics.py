@@ -7,7 +7,6 @@ Networks have random weights: they cost what the published ones cost. See benchm
 """
 
 import argparse
-import json
 import shlex
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 
 from rflav_lib.data.toy import make_clip
-from rflav_lib.files import whole
+from rflav_lib.files import write_json
 from rflav_lib.metrics.audioclip import SAMPLE_RATE, AudioCLIP
 from rflav_lib.metrics.comparison import METRICS, compare
 from rflav_lib.metrics.feature_set import FeatureSet, Origin, library_versions
@@ -116,10 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.out:
         command = shlex.join(["python", "benchmarks/metrics.py", *(arguments or sys.argv[1:])])
         facts = {"command": command, "samples": options.samples, "distances": distances, "features": features}
-        with whole(options.out) as draft:
-            draft.write_text(
-                json.dumps({**facts, "provenance": provenance(options.device)}, indent=1) + "\n", "utf-8"
-            )
+        write_json(options.out, {**facts, "provenance": provenance(options.device)})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ written after each set of clips, and a run goes on where the one before stopped;
 """
 
 import argparse
-import json
 import math
 import shlex
 import sys
@@ -30,7 +29,7 @@ from rflav_lib import ROOT
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_tracking.classing import picture_features, sound_features
-from rflav_lib.files import read_json, whole
+from rflav_lib.files import read_json, write_json
 from rflav_lib.locks import only_writer
 from rflav_lib.media import Clip
 from rflav_lib.metrics.toy import (
@@ -287,8 +286,7 @@ def measure_all(options: argparse.Namespace) -> None:
                     "provenance": provenance(),
                     "sets": sets,
                 }
-                with whole(options.out) as draft:
-                    draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+                write_json(options.out, report)
         tqdm.write(line(name, sets[name]))
 
 

@@ -1,11 +1,20 @@
-"""The command line of studies that train several settings with several seeds."""
+"""Studies that train several settings with several seeds: their command line, and measuring what is missing."""
 
 import argparse
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
 
 from rflav_lib import experiments
+from rflav_lib.files import read_json, write_json
+
+Run = dict[str, Any]
+"""What was measured of one setting and one seed, ready for JSON."""
 
 
 def parser(
@@ -42,3 +51,61 @@ def parsed(
     options.folder = options.folder.resolve()
     options.command = shlex.join(["python", "-m", module, *arguments])
     return options
+
+
+def measured(
+    options: argparse.Namespace,
+    settings: Iterable[str],
+    runs_folder: str,
+    run: Callable[[str, int, argparse.Namespace], Run],
+    budget: Mapping[str, Any],
+    report: Callable[[list[Run]], dict[str, Any]],
+) -> dict[str, Any]:
+    """The report of all runs that are asked for, those measured that are missing; written anew after each run.
+
+    All settings of a seed come before the next seed, so a study that is stopped has whole comparisons.
+
+    Args:
+        options: as parsed.
+        settings: names of all settings, in order.
+        runs_folder: where in `options.folder` each run is kept.
+        run: measures one, given its setting, its seed and the options.
+        budget: what a kept run has to have in common with these.
+        report: puts runs together.
+    """
+    names = [name for name in settings if options.only is None or name in options.only]
+    todo = [(seed, name) for seed in options.seeds for name in names]
+    runs: list[Run] = []
+    for place, (seed, name) in enumerate(todo, start=1):
+        tqdm.write(f"{place} of {len(todo)}: {name}, seed {seed}")
+        file = options.folder / runs_folder / f"{name}-seed-{seed}.json"
+
+        def fresh(name: str = name, seed: int = seed) -> Run:
+            return run(name, seed, options)
+
+        runs.append(experiments.kept(file, fresh, budget))
+        if options.out:
+            write_json(options.out, report(runs))
+    return report(runs)
+
+
+def carried_out(
+    options: argparse.Namespace,
+    measure: Callable[[argparse.Namespace], dict[str, Any]],
+    tables: Callable[[dict[str, Any]], str],
+) -> int:
+    """Measure, or read what was measured, and print its tables; returns the exit status."""
+    try:
+        if options.table:
+            content = read_json(options.table)
+        else:
+            torch.set_num_threads(options.threads)
+            content = measure(options)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on from {options.folder}", file=sys.stderr)
+        return 130
+    print(tables(content))
+    return 0

@@ -13,7 +13,6 @@ parameter by parameter, the loss read with `.item()` at every step. What the num
 
 import argparse
 import gc
-import json
 import os
 import shlex
 import statistics
@@ -28,7 +27,7 @@ from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
 from rflav_lib.data.windows import Window, draw_place
-from rflav_lib.files import whole
+from rflav_lib.files import write_json
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.peak_memory import working_bytes
 from rflav_lib.provenance import provenance
@@ -309,8 +308,7 @@ def main(arguments: list[str]) -> None:
             "bf16_matmul_flops_per_second": speed,
             "figures": figures,
         }
-        with whole(options.out) as draft:
-            draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, report)
         print(f"\nwritten to {options.out}")
 
 

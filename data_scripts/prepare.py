@@ -1,7 +1,6 @@
 """Clips as the models want them: 10 fps, 16 kHz, square pictures, one mp4 file each, written whole or not at all."""
 
 import errno
-import json
 import re
 import shutil
 from argparse import ArgumentParser, Namespace
@@ -17,7 +16,7 @@ from huggingface_hub.utils import WeakFileLock
 from data_scripts.command import add_workers
 from data_scripts.parallel import each
 from data_scripts.published import FetchError
-from rflav_lib.files import is_made_of, read_json, stamp, whole
+from rflav_lib.files import is_made_of, read_json, stamp, whole, write_json
 from rflav_lib.image_codec import letterbox, to_uint8
 from rflav_lib.media import Clip
 
@@ -164,8 +163,7 @@ def _same_recipe(path: Path, recipe: Recipe) -> None:
                 "to make them anew, or give another --root"
             )
         return
-    with whole(path) as draft:
-        draft.write_text(json.dumps(asdict(recipe), indent=1) + "\n", "utf-8")
+    write_json(path, asdict(recipe))
 
 
 def _remove_drafts(folder: Path) -> None:

@@ -7,7 +7,6 @@ prepare writes <root>/{train,test}/<class>/*.mp4 (64x64, 10 fps, 16 kHz) and <ro
 world, seed, index, label, facts, and events (time in s, kind, object, value). The same numbers give the same clips.
 """
 
-import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from data_scripts.command import Options, SubCommand, add_workers, run
 from data_scripts.parallel import each
 from data_scripts.published import FetchError
 from rflav_lib.data.toy import CLASSES, make_clip
-from rflav_lib.files import read_json, whole
+from rflav_lib.files import read_json, write_json
 
 EVENTS = "events.json"
 CRF = 8  # H.264 quality at which the trackers see what they see in memory; at 16 one drop in a hundred blurs
@@ -93,8 +92,7 @@ def prepare(world: World, train: int, test: int, workers: int | None = None) -> 
 
 def _write_events(path: Path, settings: dict[str, Any], clips: dict[str, dict[str, Any]]) -> None:
     content = {"settings": settings, "clips": dict(sorted(clips.items()))}
-    with whole(path) as draft:
-        draft.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    write_json(path, content)
 
 
 def _fetch(options: Options) -> int:

@@ -9,7 +9,6 @@ training from its checkpoint, a comparison from the results that `kept` has writ
     figures = measured(pipe, clips)
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
 from rflav_lib.data.toy import CLASSES, make_clip
-from rflav_lib.files import read_json, whole
+from rflav_lib.files import read_json, write_json
 from rflav_lib.media import Clip
 from rflav_lib.metrics.longform import WindowFeatures, window_features, window_starts
 from rflav_lib.metrics.toy import read_clip, summarise
@@ -187,6 +186,5 @@ def kept(
                 )
         return found
     result = work()
-    with whole(file) as draft:
-        draft.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(file, result)
     return result

@@ -103,6 +103,12 @@ def read_json(path: str | Path, advice: str = "") -> Any:
         ) from error
 
 
+def write_json(path: str | Path, content: Any) -> None:
+    """Write `content` as JSON, whole or not at all; its folder is made."""
+    with whole(path) as draft:
+        draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 def _take_the_place(draft: Path, path: Path) -> None:
     """Rename a draft to `path`. A folder that is there changes places with it in one step, where the system can:
     a process that is killed leaves the one or the other.

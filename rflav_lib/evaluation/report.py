@@ -1,6 +1,5 @@
 """What an evaluation ends with: results.json, tables.md, and a picture of the closest pairs for each row."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from rflav_lib.evaluation.networks import Measure
 from rflav_lib.evaluation.pictures import Pair, draw_pairs
 from rflav_lib.evaluation.scoring import score_all
 from rflav_lib.evaluation.tables import FORMAT, read_fusions, tables, write_tables
-from rflav_lib.files import whole
+from rflav_lib.files import write_json
 from rflav_lib.metrics.feature_set import library_versions
 from rflav_lib.provenance import provenance
 
@@ -50,8 +49,7 @@ def finish(evaluation: "Evaluation", command: str, device: str) -> tuple[dict[st
             row["memorisation"] = neighbours.copying(key)
             neighbours.draw(key, folder / f"memorisation-{sampler.row.key}.png")
         results["rows"].append(row)
-    with whole(folder / "results.json") as draft:
-        draft.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "results.json", results)
     fusions = read_fusions(ROOT / config.fusions) if config.fusions else None
     text = tables([results], fusions)
     write_tables(folder / "tables.md", text)

@@ -4,7 +4,6 @@ Clip `number` is a function of checkpoint, settings, seed and number alone, whic
 """
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from rflav_lib.files import read_json, whole
+from rflav_lib.files import read_json, whole, write_json
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
 
@@ -106,8 +105,7 @@ def long_clips(
                 f"{folder} holds clips of other settings ({'; '.join(other)}): give another folder, or delete it"
             )
     else:
-        with whole(note) as draft:
-            draft.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        write_json(note, wanted)
     clips = []
     for number in tqdm(range(count), desc="long clips", unit="clip", disable=not progress):
         path = folder / f"{number:05d}.npz"

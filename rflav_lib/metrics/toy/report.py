@@ -1,14 +1,13 @@
 """A measurement that can be stopped and gone on with: its settings, its readings, and the file that keeps both."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import read_json, whole
+from rflav_lib.files import read_json, write_json
 from rflav_lib.metrics.long_clips import DTYPES
 from rflav_lib.metrics.toy.clips import (
     BATCH,
@@ -154,8 +153,7 @@ class Measurement:
             "runs": self.runs,
             "readings": {name: [asdict(reading) for reading in of] for name, of in self.readings.items()},
         }
-        with whole(path) as draft:
-            draft.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(path, report)
 
 
 OTHER_FILE = "give another --out, or --anew to replace it"
