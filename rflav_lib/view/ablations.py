@@ -86,6 +86,12 @@ def direction(found: Mapping[str, float]) -> str:
     return "nearer" if found["high"] < 0 else "undecided"
 
 
+def signed(found: Mapping[str, float]) -> str:
+    """A difference between distances, its interval where there is one, and its direction."""
+    limits = "" if math.isnan(found["low"]) else f" ({found['low']:+.3g} to {found['high']:+.3g})"
+    return f"{found['value']:+.3g}{limits}: {direction(found)}"
+
+
 def made(name: str) -> tuple[int, ...]:
     """The sides that a setting makes: the other one is given, and says nothing about the model."""
     return {"a2v": (0,), "v2a": (1,)}.get(name, (0, 1))
@@ -98,7 +104,7 @@ def verdict(runs: Runs, name: str, side: int) -> tuple[str, str]:
     if found is None:
         return "", ""
     ours = direction(found)
-    told = f"{found['value']:+.3g} ({found['low']:+.3g} to {found['high']:+.3g}): {ours}"
+    told = signed(found)
     printed, beside = claim.ours[side], claim.theirs[side]
     if printed is None or beside is None:
         return told, "no figure"

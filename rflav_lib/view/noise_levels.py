@@ -9,7 +9,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from rflav_lib.experiments import SIDES
-from rflav_lib.view.ablations import by_setting, difference, direction, head, row, shown, value
+from rflav_lib.view.ablations import by_setting, difference, head, row, shown, signed, value
 from rflav_lib.view.style import COLOURS
 
 WHOLE = "base", "uniform"
@@ -65,11 +65,7 @@ def tables(content: Mapping[str, Any]) -> str:
         cells = [shown([value(each, figure) for each in seeds.values()]) for figure in figures]
         for figure in figures:
             found = None if name == "base" else difference(runs, name, "base", figure)
-            cells.append(
-                f"{found['value']:+.3g} ({found['low']:+.3g} to {found['high']:+.3g}): {direction(found)}"
-                if found
-                else ""
-            )
+            cells.append(signed(found) if found else "")
         lines.append(row(label, str(len(seeds)), *cells))
     said = (
         f"{setting['world']}, {setting['training steps']} training steps, {setting['clips']} clips of "
