@@ -32,6 +32,7 @@ from rflav_lib.data.toy_tracking.classing import picture_features, sound_feature
 from rflav_lib.files import read_json, write_json
 from rflav_lib.locks import only_writer
 from rflav_lib.media import Clip
+from rflav_lib.metrics.long_clips import fingerprint
 from rflav_lib.metrics.toy import (
     WORLD,
     Reading,
@@ -231,7 +232,9 @@ def begun(options: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Fi
     report = read_json(options.out)
     sets = report.get("sets") if isinstance(report, dict) else None
     if not isinstance(sets, dict) or report.get("settings") != settings:
-        raise ValueError(f"{options.out}: no sweep of these settings; give another --out, or delete it")
+        raise ValueError(
+            f"{options.out}: no sweep of these weights and settings; give another --out, or delete it"
+        )
     return sets
 
 
@@ -272,7 +275,7 @@ def measure_all(options: argparse.Namespace) -> None:
     pipe = RFLAVPipeline.from_pretrained(options.checkpoint)
     pipe.set_progress_bar_config(disable=True)
     names = ("sweep", "clips", "frames", "steps_per_frame", "seed")
-    settings = {name: getattr(options, name) for name in names}
+    settings = {"weights": fingerprint(pipe), **{name: getattr(options, name) for name in names}}
     labels = [number % len(CLASSES[WORLD]) for number in range(options.clips)]
     ranges = Ranges(options.frames, pipe)
     sets = begun(options, settings)

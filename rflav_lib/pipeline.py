@@ -27,10 +27,10 @@ from rflav_lib.transformer import RFLAVTransformer
 from rflav_lib.vocoder import GriffinLim
 
 Label = int | str
-CONDITION_SCALES = {"a2v": 1000.0, "v2a": 10_000.0}
+CONDITION_SCALE = 1000.0
 """Of audio-to-video and video-to-audio (Table 3). The guidance is a mean over a window's frames and elements, so the
-best scale grows with their number. These were the best of 0, 1e3, 1e4, 1e5 on the bundled toy model; at 1e4 one of the
-first 128 videos made for a sound ran away to infinity, at 1e5 most do."""
+best scale grows with their number. Of 0, 1e3, 1e4, 1e5 this is the largest at which nothing ran away to infinity with
+the bundled toy model: at 1e4 single clips did, at 1e5 most do."""
 
 
 class RFLAVPipeline(DiffusionPipeline):
@@ -101,7 +101,7 @@ class RFLAVPipeline(DiffusionPipeline):
         audio: Sound | list[Sound] | None = None,
         video: Video | list[Video] | None = None,
         num_clips: int | None = None,
-        condition_scale: float | None = None,
+        condition_scale: float = CONDITION_SCALE,
         dtype: torch.dtype | None = None,
         warm_frames: int = 0,
     ) -> list[Clip]:
@@ -120,8 +120,7 @@ class RFLAVPipeline(DiffusionPipeline):
             video: make sound for this video: frames uint8 (k h w 3) of the model's size, a `Clip`, or a path,
                 whose frames are letterboxed. Or a list of videos as long as each other.
             num_clips: how many clips; by default one for each label, sound or video.
-            condition_scale: how strongly `audio` or `video` guides; 0 only shows it to the model, None is
-                `CONDITION_SCALES`.
+            condition_scale: how strongly `audio` or `video` guides; 0 only shows it to the model.
             dtype: of matrix products in joint generation: torch.bfloat16 is faster and not exact, see `FastSampler`.
             warm_frames: frames to make and throw away before the first; joint generation only, see `RollingSampler`.
 
@@ -153,8 +152,6 @@ class RFLAVPipeline(DiffusionPipeline):
             dtype = None  # guidance by what is given goes down small gradients
         sampler = self.sampler(steps_per_frame, guidance_scale, dtype)
         video_noise, audio_noise = self.initial_noise(batch, generator)
-        if condition_scale is None:
-            condition_scale = CONDITION_SCALES["a2v" if sounds else "v2a"]
         settings = (condition_scale, generator, labels)
         if sounds:
             num_frames = len(sounds[0]) // self.samples_per_frame

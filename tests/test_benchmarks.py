@@ -211,6 +211,10 @@ def test_scales_measures_sets_goes_on_and_draws(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(scales, "completed", None)  # nothing is made twice
     scales.main(["conditions", *short, "--scales", "0", "--out", str(conditions)])
     assert conditions.read_text() == begun
+    tiny_pipeline(window=5).save_whole(tmp_path / "tiny")
+    capsys.readouterr()
+    assert scales.main(["conditions", *short, "--scales", "0", "--out", str(conditions)]) == 2
+    assert "no sweep of these weights" in capsys.readouterr().err, "of another model in the same folder"
     scales.main(["classes", *short, "--scales", "1", "2", "--out", str(classes)])
     sets = json.loads(classes.read_text())["sets"]
     assert list(sets) == ["real", "both 1", "both 2", "video 2", "audio 2"]

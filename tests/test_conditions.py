@@ -83,9 +83,9 @@ def test_the_scale_matters(pipeline, clip):
     assert not np.array_equal(weak.frames, strong.frames)
 
 
-@pytest.mark.parametrize(("name", "scale"), [("audio", 1000.0), ("video", 10_000.0)])
-def test_each_side_guides_with_a_strength_of_its_own_unless_told(pipeline, clip, name, scale):
-    given = {name: clip}
+@pytest.mark.parametrize("name", ["audio", "video"])
+def test_either_side_guides_with_a_strength_of_1000_unless_told(pipeline, clip, name):
+    given, scale = {name: clip}, 1000.0
     usual, told = (complete(pipeline, **given, **more)[0] for more in ({}, {"condition_scale": scale}))
     other = complete(pipeline, **given, condition_scale=scale / 2)[0]
     assert np.array_equal(usual.frames, told.frames) and np.array_equal(usual.waveform, told.waveform)

@@ -9,7 +9,7 @@ from rflav_lib import ROOT
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.evaluation.networks import KINDS
 from rflav_lib.evaluation.paper import SETS
-from rflav_lib.pipeline import CONDITION_SCALES
+from rflav_lib.pipeline import CONDITION_SCALE
 from rflav_lib.yaml_config import YamlConfig
 
 TASKS = ("joint", "a2v", "v2a")
@@ -26,7 +26,7 @@ class Row(YamlConfig):
         task: joint, a2v (a picture for the sound of a real window) or v2a (the other way round). Joint samples of
             a model with classes get the class of a drawn real window; a2v and v2a are not told the class.
         guidance: classifier-free, joint only; 1 is off.
-        condition_scale: strength of a2v's and v2a's guidance; None is the pipeline's own for the task.
+        condition_scale: strength of a2v's and v2a's guidance.
 
     Raises:
         ValueError: a value that cannot work.
@@ -37,7 +37,7 @@ class Row(YamlConfig):
     steps: int = 20
     task: str = "joint"
     guidance: float = 1.0
-    condition_scale: float | None = None
+    condition_scale: float = CONDITION_SCALE
 
     def __post_init__(self) -> None:
         checks = (
@@ -58,11 +58,6 @@ class Row(YamlConfig):
         for key, holds, wanted in checks:
             if not holds:
                 raise ValueError(f"rows: {self.name!r}: {key} must be {wanted}, not {getattr(self, key)!r}")
-
-    @property
-    def scale(self) -> float | None:
-        """Strength of the guidance by the given side; None in joint generation, where nothing is given."""
-        return CONDITION_SCALES.get(self.task) if self.condition_scale is None else self.condition_scale
 
     @property
     def key(self) -> str:

@@ -112,7 +112,7 @@ class RowSampler:
             "steps": row.steps,
             "task": row.task,
             "guidance": row.guidance,
-            "condition_scale": None if row.task == "joint" else row.scale,
+            "condition_scale": None if row.task == "joint" else row.condition_scale,
             "precision": self.precision if row.task == "joint" else "no",
             "seed": self.seed,
             "frames": self.frames,
@@ -148,13 +148,13 @@ class RowSampler:
             return self.pipeline(
                 steps_per_frame=self.facts["steps_per_frame"],
                 generator=[noise_of(self.seed, number) for number in numbers],
-                condition_scale=self.row.scale,
+                condition_scale=self.row.condition_scale,
                 **given,
             )
         except ValueError as error:
             raise ValueError(
                 f"rows: {self.row.name!r}: samples {numbers[0]} to {numbers[-1]}: {error}; guidance that is too strong "
-                f"runs away: try a condition_scale below {self.row.scale:g}"
+                f"runs away: try a condition_scale below {self.row.condition_scale:g}"
             ) from error
 
     def _given(self, number: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from rflav_lib.evaluation.networks import measures
 from rflav_lib.evaluation.run import Evaluation
 from rflav_lib.metrics.distances import frechet, kernel_distance
 from rflav_lib.metrics.toy_classifier import ToyWatcher
-from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.pipeline import CONDITION_SCALE, RFLAVPipeline
 
 
 def results_of(settings, **changes):
@@ -140,11 +140,10 @@ def test_guidance_that_runs_away_is_told_with_its_row_and_what_to_do(settings):
         sampler.make(range(2, 4))
 
 
-def test_each_task_has_a_scale_of_its_own_unless_told(settings):
-    row = settings["rows"][0]
-    scales = [Row(**{**row, "task": task}).scale for task in ("joint", "a2v", "v2a")]
-    assert scales == [None, 1000, 10_000]
-    assert Row(**{**row, "task": "v2a", "condition_scale": 0.0}).scale == 0
+def test_a_given_side_guides_by_the_pipelines_scale_unless_told(settings):
+    row = {**settings["rows"][0], "task": "v2a"}
+    assert Row(**row).condition_scale == CONDITION_SCALE
+    assert Row(**{**row, "condition_scale": 0.0}).condition_scale == 0
 
 
 def test_the_picture_is_of_the_closest_pair(config):
