@@ -34,13 +34,14 @@ from rflav_lib.sampler import RollingSampler
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.view import noise_levels as view
 
-LIGHTER = 0.2, 0.8
-"""Between these times logit-normal weighting weighs a frame more than uniform weighting does, outside less."""
+ALIKE = 0.2, 0.8
+"""Times at which logit-normal and uniform weighting weigh a frame nearly the same: logit-normal weighs those between
+them more, and all others less."""
 BANDS: dict[str, tuple[float, float]] = {
     "base": (0.0, 0.0),
-    "early": (0.0, LIGHTER[0]),
-    "middle": LIGHTER,
-    "late": (LIGHTER[1], 1.0),
+    "early": (0.0, ALIKE[0]),
+    "middle": ALIKE,
+    "late": (ALIKE[1], 1.0),
     "uniform": (0.0, 1.0),
 }
 """Times, first one included, whose frames the model of `uniform` moves; the model of `base` moves the others."""
@@ -95,10 +96,7 @@ def errors(pipe: RFLAVPipeline, clips: Sequence[Clip]) -> dict[str, list[float]]
     """
     generator, window = torch.Generator().manual_seed(0), pipe.transformer.config.window
     video = torch.stack([encode_frames(pipe.vae, clip.frames) for clip in clips])
-    audio = torch.stack(
-        [pipe.mel.encode(torch.from_numpy(clip.waveform), clip.sample_rate) for clip in clips]
-    )
-    audio = audio.reshape(len(clips), *audio.shape[-3:])
+    audio = torch.cat([pipe.mel.encode(torch.from_numpy(clip.waveform), clip.sample_rate) for clip in clips])
     y = torch.tensor(ablations.labels(len(clips)))
     schedule = RollingSchedule(window, preroll_probability=0.0)
     sums, counts = torch.zeros(2, BINS, dtype=torch.float64), torch.zeros(BINS, dtype=torch.float64)

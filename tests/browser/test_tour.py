@@ -28,6 +28,7 @@ WITHOUT_PREDICTIONS = {"00_quickstart"}
 PREDICTIONS = {
     "04_fusion_blocks": "[0, 0, 0, 0]",
     "05_training": '"larger"',
+    "10_ablations": "True",
 }  # the others ask for a number first
 WITH_WIDGETS = f"{CODE} && cell.outputs.some((o) => o.data?.['application/vnd.jupyter.widget-view+json'])"
 
