@@ -77,17 +77,31 @@ def test_a_model_that_moves_all_frames_makes_the_clips_it_makes_alone(pipes, ban
 
 
 def test_errors_are_those_of_the_velocity_at_every_time(pipes, monkeypatch):
-    """A model that says 0 errs by the power of clean minus noise, which does not depend on time."""
-    pipe = pipes[0]
-    clips = experiments.real("toy-landscape", 10, 20)
-    monkeypatch.setattr(
-        type(pipe.transformer), "forward", lambda self, video, audio, t, y: (0 * video, 0 * audio)
-    )
-    found = noise_levels.errors(pipe, clips)
+    """A model that says 0 errs by the power of clean minus noise, the same at all times; one that says 5 t errs by
+    nearly 25 t^2 more.
+    """
+    clips, found = experiments.real("toy-landscape", 10, 20), []
+    for slope in (0, 5):
+        monkeypatch.setattr(
+            type(pipes[0].transformer),
+            "forward",
+            lambda self, video, audio, t, y, slope=slope: tuple(
+                slope * t.reshape(*t.shape, *(1,) * (x.ndim - 2)).expand_as(x) for x in (video, audio)
+            ),
+        )
+        found.append(noise_levels.errors(pipes[0], clips))
     for side in experiments.SIDES:
-        values = np.array(found[side])
-        assert values.shape == (noise_levels.BINS,) and np.isfinite(values).all()
-        assert np.ptp(values) < 0.5 * values.mean() and values.mean() > 1
+        silent, wrong = (np.array(each[side]) for each in found)
+        assert (
+            silent.shape == (noise_levels.BINS,)
+            and np.ptp(silent) < 0.5 * silent.mean()
+            and silent.mean() > 1
+        )
+        assert (
+            abs(wrong[0] - silent[0]) < 1
+            and wrong[-1] > silent[-1] + 10
+            and np.argmax(wrong) == len(wrong) - 1
+        )
 
 
 def test_a_run_measures_goes_on_and_prints_its_table(tmp_path, capsys, monkeypatch):
@@ -103,6 +117,7 @@ def test_a_run_measures_goes_on_and_prints_its_table(tmp_path, capsys, monkeypat
 
     ratios = view.ratios(report, "picture")
     assert ratios.shape == (1, noise_levels.BINS) and (ratios > 0).all()
+    assert (ratios != 1).any(), "two models"
     runs = {run["setting"]: run["errors"]["picture"] for run in report["runs"] if "errors" in run}
     assert ratios[0, 3] == pytest.approx(runs["uniform"][3] / runs["base"][3])
     picture, sound = view.curves(report, Figure()).axes

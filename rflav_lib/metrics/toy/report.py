@@ -26,8 +26,8 @@ from rflav_lib.provenance import provenance
 
 GENERATED, REAL, CODECS = "generated", "real", "real through codecs"
 UNGUIDED, EXACT = 1.0, "float32"
-LATER_SETTINGS = {"guidance_scale": UNGUIDED, "dtype": EXACT}
-"""What files were measured with that were written before these were among the settings."""
+OF_OLDER_FILES = {"guidance_scale": UNGUIDED, "dtype": EXACT}
+"""Settings that older files do not name: all of them were measured so."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Measurement:
                 f"{path}: not a measurement that can be gone on with ({error}); {OTHER_FILE}"
             ) from error
         for name, ours in self.settings.items():
-            theirs = settings.get(name, LATER_SETTINGS.get(name))
+            theirs = settings.get(name, OF_OLDER_FILES.get(name))
             if theirs != ours:
                 raise ValueError(f"{path}: measured with {name} {theirs}, now {ours}; {OTHER_FILE}")
         if readings.keys() != self.readings.keys():
