@@ -36,7 +36,7 @@ from rflav_lib.metrics import long_measures
 from rflav_lib.metrics.audioclip import AudioCLIP
 from rflav_lib.metrics.features import FeatureNetwork
 from rflav_lib.metrics.i3d import I3D
-from rflav_lib.metrics.long_clips import DTYPES, LongSettings, fingerprint, label_of, long_clips, part
+from rflav_lib.metrics.long_clips import DTYPES, LongSettings, label_of, long_clips, part
 from rflav_lib.metrics.loop_table import (
     CALIBRATION_SEED,
     TEST_SEED,
@@ -52,7 +52,7 @@ from rflav_lib.metrics.sync_classifier import train_classifier
 from rflav_lib.metrics.toy import UNSEEN_SEED
 from rflav_lib.metrics.toy_classifier import ToyListener, ToyWatcher
 from rflav_lib.pipeline import RFLAVPipeline
-from rflav_lib.provenance import provenance
+from rflav_lib.provenance import fingerprint, provenance
 
 BUNDLED = ROOT / "checkpoints" / "toy-landscape"
 REFERENCE_SEED = 2_000_029  # real clips that distances are measured from: neither trained on nor the control

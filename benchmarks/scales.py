@@ -32,7 +32,6 @@ from rflav_lib.data.toy_tracking.classing import picture_features, sound_feature
 from rflav_lib.files import read_json, write_json
 from rflav_lib.locks import only_writer
 from rflav_lib.media import Clip
-from rflav_lib.metrics.long_clips import fingerprint
 from rflav_lib.metrics.toy import (
     WORLD,
     Reading,
@@ -42,7 +41,7 @@ from rflav_lib.metrics.toy import (
     share_with_interval,
 )
 from rflav_lib.pipeline import RFLAVPipeline
-from rflav_lib.provenance import provenance
+from rflav_lib.provenance import fingerprint, provenance
 
 BUNDLED = ROOT / "checkpoints" / "toy-landscape"
 CONDITION_SCALES = (0.0, 1e3, 3e3, 1e4, 3e4, 1e5)

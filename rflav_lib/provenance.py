@@ -1,5 +1,6 @@
-"""Where a measured figure comes from: machine, versions and commit, to be written beside it."""
+"""Where a measured figure comes from: machine, versions, commit and weights, to be written beside it."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DiffusionPipeline
 
 from rflav_lib import ROOT
 
@@ -44,3 +46,13 @@ def commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def fingerprint(pipe: DiffusionPipeline) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of all weights of a pipeline: network, codecs, vocoder."""
+    digest = hashlib.sha256()
+    for name, part in sorted(pipe.components.items()):
+        for key, tensor in getattr(part, "state_dict", dict)().items():
+            digest.update(f"{name}.{key}".encode())
+            digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

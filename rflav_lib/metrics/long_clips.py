@@ -3,7 +3,6 @@
 Clip `number` is a function of checkpoint, settings, seed and number alone, whichever clips were made before it.
 """
 
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ class LongSettings:
     """What long clips are made with.
 
     Attributes:
-        model: checksum of the weights, see `fingerprint`.
+        model: checksum of the weights, see `rflav_lib.provenance.fingerprint`.
         frames: of each clip.
         steps_per_frame: the paper's N.
         dtype: of matrix products, "float32" or "bfloat16".
@@ -36,16 +35,6 @@ class LongSettings:
     steps_per_frame: int = 2
     dtype: str = "bfloat16"
     seed: int = 0
-
-
-def fingerprint(pipe: RFLAVPipeline) -> str:
-    """A checksum of all weights of a pipeline."""
-    digest = hashlib.sha256()
-    for name, part in sorted(pipe.components.items()):
-        for key, tensor in getattr(part, "state_dict", dict)().items():
-            digest.update(f"{name}.{key}".encode())
-            digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def label_of(pipe: RFLAVPipeline, number: int) -> int | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rflav_lib.media import Clip
-from rflav_lib.metrics.long_clips import LongSettings, fingerprint, label_of, long_clip, long_clips, part
+from rflav_lib.metrics.long_clips import LongSettings, label_of, long_clip, long_clips, part
 from tests.tiny import tiny_pipeline
 
 SETTINGS = LongSettings("tiny", frames=12, steps_per_frame=1, dtype="float32", seed=3)
@@ -45,14 +45,6 @@ def test_a_damaged_clip_is_named(tmp_path):
     (tmp_path / "00000.npz").write_bytes(b"PK broken")
     with pytest.raises(ValueError, match="00000.npz cannot be read"):
         long_clips(pipe, 1, SETTINGS, tmp_path, progress=False)
-
-
-def test_the_checksum_tells_models_apart():
-    pipe = tiny_pipeline()
-    before = fingerprint(pipe)
-    assert before == fingerprint(tiny_pipeline())
-    next(pipe.transformer.parameters()).data.flatten()[0] += 1e-3
-    assert fingerprint(pipe) != before
 
 
 def test_classes_take_turns():

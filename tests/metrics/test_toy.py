@@ -244,7 +244,7 @@ def test_a_file_of_another_measurement_is_refused(folder, tmp_path, capsys):
     out.write_text('{"figures": {}}')
     assert main(run) == 2
     said = capsys.readouterr().err
-    assert "not a measurement that can be gone on with" in said and "give another --out, or --anew" in said
+    assert "not a measurement of a toy world" in said and "give another --out, or --anew" in said
     assert main([*run, "--anew"]) == 0
     assert json.loads(out.read_text())["readings"] == json.loads(kept)["readings"]
 

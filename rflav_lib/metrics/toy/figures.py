@@ -1,7 +1,8 @@
 """Readings of many clips into figures with 95 % intervals, and those into a table."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +21,16 @@ TEMPO_RANGE = (90.0, 130.0)
 
 Figure = dict[str, float]
 NOTHING = dict.fromkeys(("value", "low", "high"), math.nan)
+
+
+def has_class(label: int | None) -> bool:
+    """Whether clips of this label have a class; those of toy-dance have none."""
+    return label is not None
+
+
+def has_law(label: int | None) -> bool:
+    """Whether pictures of this label decide the pitch, by colour, place or angle; a pendulum's and a dance's do not."""
+    return label not in (None, PENDULUM)
 
 
 def share_with_interval(hits: Iterable[bool]) -> Figure:
@@ -66,53 +77,55 @@ def summarise(readings: Sequence[Reading]) -> dict[str, Figure]:
     """
     if not readings:
         raise ValueError("no readings: there is nothing to summarise")
-    dance = readings[0].asked is None
-    return (_dance(readings) if dance else _classes(readings)) | _shared(readings) | _law(readings, dance)
+    if has_class(readings[0].asked):
+        return _classes(readings) | _shared(readings) | _law(readings)
+    return _dance(readings) | _shared(readings)
 
 
 def _classes(readings: Sequence[Reading]) -> dict[str, Figure]:
-    return {
-        "asked class seen": share_with_interval(reading.seen == reading.asked for reading in readings),
-        "asked class heard": share_with_interval(reading.heard == reading.asked for reading in readings),
-    }
+    return _clips(readings, "asked class seen", "asked class heard")
 
 
 def _shared(readings: Sequence[Reading]) -> dict[str, Figure]:
     return {
-        "clips with the right number of objects": _clips_right([r.objects for r in readings], ALL_RIGHT),
+        **_clips(readings, "clips with the right number of objects"),
         "moments with the right number of objects": pooled_with_interval(r.objects for r in readings),
-        "clips with a measurable offset": share_with_interval(
-            reading.offset_ms is not None for reading in readings
-        ),
+        **_clips(readings, "clips with a measurable offset"),
         "median size of A/V offset (ms)": median_with_interval(
             [abs(r.offset_ms) for r in readings if r.offset_ms is not None]
         ),
-        "clips in sync": _clips_right([r.close for r in readings], IN_SYNC),
+        **_clips(readings, "clips in sync"),
         "events within 100 ms": pooled_with_interval(r.close for r in readings),
     }
 
 
-def _law(readings: Sequence[Reading], dance: bool) -> dict[str, Figure]:
-    """Colour, place and angle to pitch; a pendulum and a dance have no such law."""
-    if dance:
-        return {}
-    tallies = [reading.pitch for reading in readings if reading.asked != PENDULUM]
+def _law(readings: Sequence[Reading]) -> dict[str, Figure]:
     return {
-        "clips with the pitch of the picture": _clips_right(tallies, IN_SYNC),
-        "events with the pitch of the picture": pooled_with_interval(tallies),
+        **_clips(readings, "clips with the pitch of the picture"),
+        "events with the pitch of the picture": pooled_with_interval(
+            reading.pitch for reading in readings if has_law(reading.asked)
+        ),
     }
 
 
 def _dance(readings: Sequence[Reading]) -> dict[str, Figure]:
     """Tempo and regularity. Spreads are in shares of a beat: 3 % means that of the beat's length."""
     return {
-        "tempo found": share_with_interval(_tempo_found(reading) for reading in readings),
+        **_clips(readings, "tempo found"),
         "median spread of beats heard": median_with_interval(
             [r.tempo_heard.spread for r in readings if r.tempo_heard]
         ),
         "median spread of beats seen": median_with_interval(
             [r.tempo_seen.spread for r in readings if r.tempo_seen]
         ),
+    }
+
+
+def _clips(readings: Sequence[Reading], *names: str) -> dict[str, Figure]:
+    """The share of clips of each verdict."""
+    return {
+        name: share_with_interval(VERDICTS[name].right(r) for r in readings if VERDICTS[name].asked(r.asked))
+        for name in names
     }
 
 
@@ -127,8 +140,32 @@ def _tempo_found(reading: Reading) -> bool:
     )
 
 
-def _clips_right(tallies: Sequence[Tally], least: float) -> Figure:
-    return share_with_interval(tally.of > 0 and tally.share >= least for tally in tallies)
+def _mostly(tally: Tally, least: float) -> bool:
+    return tally.of > 0 and tally.share >= least
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is right or wrong about a clip as a whole. A clip in which there is nothing to judge is wrong.
+
+    Attributes:
+        right: of a clip's reading.
+        asked: whether it can be asked of a clip of this label at all.
+    """
+
+    right: Callable[[Reading], bool]
+    asked: Callable[[int | None], bool] = lambda label: True
+
+
+VERDICTS = {
+    "asked class seen": Verdict(lambda reading: reading.seen == reading.asked, has_class),
+    "asked class heard": Verdict(lambda reading: reading.heard == reading.asked, has_class),
+    "clips with the right number of objects": Verdict(lambda reading: _mostly(reading.objects, ALL_RIGHT)),
+    "clips with a measurable offset": Verdict(lambda reading: reading.offset_ms is not None),
+    "clips in sync": Verdict(lambda reading: _mostly(reading.close, IN_SYNC)),
+    "clips with the pitch of the picture": Verdict(lambda reading: _mostly(reading.pitch, IN_SYNC), has_law),
+    "tempo found": Verdict(_tempo_found, lambda label: not has_class(label)),
+}
 
 
 def per_class(readings: Sequence[Reading]) -> dict[str, dict[str, Figure]]:

@@ -1,6 +1,5 @@
 """A measurement that can be stopped and gone on with: its settings, its readings, and the file that keeps both."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from rflav_lib.metrics.toy.clips import (
 from rflav_lib.metrics.toy.figures import Figure, per_class, summarise
 from rflav_lib.metrics.toy.reading import Reading, read_clip
 from rflav_lib.pipeline import RFLAVPipeline
-from rflav_lib.provenance import provenance
+from rflav_lib.provenance import fingerprint, provenance
 
 GENERATED, REAL, CODECS = "generated", "real", "real through codecs"
 UNGUIDED, EXACT = 1.0, "float32"
@@ -70,6 +69,17 @@ class Measurement:
         }
         return cls(settings, {name: [] for name in (GENERATED, REAL, *([CODECS] if codecs else []))})
 
+    @classmethod
+    def stored(cls, path: Path) -> "Measurement":
+        """What `write` left in `path`. Raises ValueError if that is no such file."""
+        try:
+            stored = read_json(path)
+            settings, sets = OF_OLDER_FILES | dict(stored["settings"]), stored["readings"]
+            readings = {name: [Reading.from_mapping(each) for each in of] for name, of in sets.items()}
+            return cls(settings, readings, [dict(run) for run in stored["runs"]])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: not a measurement of a toy world's model ({error})") from error
+
     def go_on(self, path: Path) -> None:
         """Take over the whole batches of readings that `path` holds.
 
@@ -77,23 +87,18 @@ class Measurement:
             ValueError: `path` is not such a file, or one of other settings or sets.
         """
         try:
-            stored = read_json(path)
-            settings, sets = dict(stored["settings"]), stored["readings"]
-            readings = {name: [Reading.from_mapping(each) for each in of] for name, of in sets.items()}
-            runs = [dict(run) for run in stored["runs"]]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{path}: not a measurement that can be gone on with ({error}); {OTHER_FILE}"
-            ) from error
+            stored = self.stored(path)
+        except ValueError as error:
+            raise ValueError(f"{error}; {OTHER_FILE}") from error
         for name, ours in self.settings.items():
-            theirs = settings.get(name, OF_OLDER_FILES.get(name))
+            theirs = stored.settings.get(name)
             if theirs != ours:
                 raise ValueError(f"{path}: measured with {name} {theirs}, now {ours}; {OTHER_FILE}")
-        if readings.keys() != self.readings.keys():
+        if stored.readings.keys() != self.readings.keys():
             raise ValueError(
-                f"{path}: holds {', '.join(readings)}, now {', '.join(self.readings)}; {OTHER_FILE}"
+                f"{path}: holds {', '.join(stored.readings)}, now {', '.join(self.readings)}; {OTHER_FILE}"
             )
-        self.readings, self.runs = readings, runs
+        self.readings, self.runs = stored.readings, stored.runs
 
     @property
     def clips(self) -> int:
@@ -157,12 +162,3 @@ class Measurement:
 
 
 OTHER_FILE = "give another --out, or --anew to replace it"
-
-
-def fingerprint(pipeline: RFLAVPipeline) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of the transformer's weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(pipeline.transformer.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

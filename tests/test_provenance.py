@@ -1,0 +1,22 @@
+"""What is written beside a measured figure tells machines, commits and weights apart."""
+
+import pytest
+import torch
+
+from rflav_lib.provenance import fingerprint, provenance
+from tests.tiny import tiny_pipeline
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae"])
+def test_the_fingerprint_tells_weights_apart_of_every_part(part):
+    pipe = tiny_pipeline()
+    before = fingerprint(pipe)
+    assert before == fingerprint(tiny_pipeline())
+    next(getattr(pipe, part).parameters()).data.flatten()[0] += 1e-3
+    assert fingerprint(pipe) != before
+
+
+def test_provenance_names_what_a_figure_depends_on():
+    found = provenance()
+    assert found["gpu"] is None and found["threads"] == torch.get_num_threads()
+    assert found["versions"]["torch"] == torch.__version__.partition("+")[0]
