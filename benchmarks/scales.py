@@ -2,13 +2,15 @@
 
     python benchmarks/scales.py conditions --out results/conditions.json     # audio-to-video, video-to-audio (Table 3)
     python benchmarks/scales.py classes --out results/class_guidance.json    # classifier-free guidance, each modality
+    python benchmarks/scales.py changes --out results/class_changes.json     # the same, class changed on the way
     python benchmarks/scales.py conditions --clips 10 --steps-per-frame 2    # smaller
 
 The bundled model and the trackers of toy-landscape. `conditions` completes unseen real clips without telling the model
 their class, beside joint generation, and beside the same made side with the given side of another clip: one of the
 same class shows what synchrony comes from the class alone, one of another class what agreement comes by chance.
-`classes` generates with guidance of both modalities, of the video alone and of the sound alone. Results are
-written after each set of clips, and a run goes on where the one before stopped; Ctrl-C loses at most a set.
+`classes` generates with guidance of both modalities, of the video alone and of the sound alone;
+`changes` streams one class, asks for another after three seconds, and reads what is there four seconds later.
+Results are written after each set of clips, and a run goes on where the one before stopped; Ctrl-C loses at most a set.
 """
 
 import argparse
@@ -32,6 +34,7 @@ from rflav_lib.data.toy_tracking.classing import picture_features, sound_feature
 from rflav_lib.files import read_json, write_json
 from rflav_lib.locks import only_writer
 from rflav_lib.media import Clip
+from rflav_lib.metrics.long_clips import part
 from rflav_lib.metrics.toy import (
     WORLD,
     Reading,
@@ -46,6 +49,8 @@ from rflav_lib.provenance import fingerprint, provenance
 BUNDLED = ROOT / "checkpoints" / "toy-landscape"
 CONDITION_SCALES = (0.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 GUIDANCE_SCALES = (1.0, 1.5, 2.0, 3.0, 5.0)
+BEFORE_CHANGE, TO_TURN, CHANGE_CHUNK = 30, 40, 10
+"""Frames of a stream before its class is changed, and frames that it then has to turn before it is read."""
 RANGE_SEED = 2_000_017  # real clips that say what is usual: neither seen in training nor among those measured
 RANGE_CLIPS = 40  # of each class
 Figures = dict[str, Any]
@@ -195,7 +200,38 @@ def class_sets(
             yield f"{side} {scale:g}", partial(guided, guidance)
 
 
-SWEEPS = {"conditions": condition_sets, "classes": class_sets}
+def change_sets(
+    options: argparse.Namespace, pipe: RFLAVPipeline, labels: list[int], ranges: Ranges
+) -> Iterator[tuple[str, Callable[[], Figures]]]:
+    """The same for streams whose class is changed on the way: what they show and sound like once they have turned."""
+    classes = len(CLASSES[WORLD])
+    pairs = [(label, (label + 1 + n // classes % (classes - 1)) % classes) for n, label in enumerate(labels)]
+
+    def turned(scale: float) -> Figures:
+        made = [changed(pair, scale, n, options, pipe) for n, pair in enumerate(tqdm(pairs, unit="stream"))]
+        return figures(made, [after for _, after in pairs], ranges)
+
+    for scale in options.scales or GUIDANCE_SCALES:
+        yield f"changed {scale:g}", partial(turned, scale)
+
+
+def changed(
+    pair: tuple[int, int], guidance: float, number: int, options: argparse.Namespace, pipe: RFLAVPipeline
+) -> Clip:
+    """The end of a stream that was asked for one class, and from frame `BEFORE_CHANGE` on for another."""
+    noise = np.random.SeedSequence((options.seed, number)).generate_state(1, np.uint64)[0]
+    generator = torch.Generator().manual_seed(int(noise))
+    stream = pipe.stream(
+        options.steps_per_frame, CHANGE_CHUNK, pair[0], guidance, generator, torch.bfloat16
+    )  # fmt: skip
+    chunks = [next(stream) for _ in range(BEFORE_CHANGE // CHANGE_CHUNK)]
+    stream.y = pair[1]
+    chunks += [next(stream) for _ in range(-(-(TO_TURN + options.frames) // CHANGE_CHUNK))]
+    whole = Clip.concatenate(chunks)
+    return part(whole, len(whole) - options.frames, len(whole))
+
+
+SWEEPS = {"conditions": condition_sets, "classes": class_sets, "changes": change_sets}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

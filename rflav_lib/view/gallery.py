@@ -30,8 +30,6 @@ LANDSCAPE, DANCE = "toy-landscape", "toy-dance"
 OFFSETS, DRIFT, REMEDIES, LOOPS = "offsets", "drift", "remedies", "loops"
 ABLATIONS, FORGETTING = "ablations", "forgetting"
 FRAMES, STEPS_PER_FRAME, SEED = 40, 4, 0
-GUIDANCE_SCALE = 2.0
-"""Of clips with a class: unguided, a ball may vanish (results/diary.md)."""
 WIDEST_MS = 60
 """Offsets further out are counted in the last bins."""
 BIN_MS = 4
@@ -44,7 +42,7 @@ class MissingError(ValueError):
 
 
 def filmstrips(checkpoint: Path, names: tuple[str, ...] = ()) -> Iterator[Clip]:
-    """A clip for each class named, or one without a class where none is, from seed `SEED` at N = 4, guided.
+    """A clip for each class named, or one without a class where none is, from seed `SEED` at N = 4.
 
     Raises:
         MissingError: no such checkpoint. ValueError: it is damaged, or of another kind.
@@ -56,8 +54,7 @@ def filmstrips(checkpoint: Path, names: tuple[str, ...] = ()) -> Iterator[Clip]:
     pipeline.set_progress_bar_config(disable=True)
     for name in names or (None,):  # each on its own, so that the same seed draws it alone and with others
         generator = torch.Generator().manual_seed(SEED)
-        scale = 1.0 if name is None else GUIDANCE_SCALE
-        yield pipeline(FRAMES, STEPS_PER_FRAME, name, scale, generator=generator)[0]
+        yield pipeline(FRAMES, STEPS_PER_FRAME, name, generator=generator)[0]
 
 
 def offset_histogram(report: Report) -> Figure:

@@ -6,7 +6,8 @@ The worlds are made from known events, so class, number of objects, pitch, tempo
 are measured exactly, without a downloaded network. Real clips go through the same trackers twice: as they are, and
 through the codecs (image VAE, mel, vocoder), which no model can beat.
 
-`reading` is one clip, `figures` many, `clips` where they come from, `report` the file, `__main__` the command.
+`reading` is one clip, `figures` many, `clips` where they come from, `report` the file, `__main__` the command, and
+`compare` sets two such files against each other, clip by clip.
 """
 
 from rflav_lib.metrics.toy.clips import (
