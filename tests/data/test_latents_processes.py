@@ -20,7 +20,8 @@ from tests.tiny import tiny_vae
 SETTINGS = {"world": "toy-landscape", "seed": 3, "clips": 30, "clip_frames": 7, "shard_frames": 6}
 
 # Writers are forked from one process that has loaded everything, so that most kills hit the writing, not the start.
-# Some are killed before they have written anything, most a random moment after they have.
+# Some are killed before they have written anything, most a random moment after one to three shards more: counted in
+# shards, not in seconds, so that a fast machine does not come to the end between two kills.
 KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
@@ -32,13 +33,13 @@ while True:
     before, writer = shards(), os.fork()
     if not writer:
         os._exit(main([sys.argv[3], f"latents={folder}"]))
-    status = None
+    status, more = None, rng.randrange(3)
     if kills < 10:
-        while kills > 2 and shards() <= before and status is None:
+        while kills > 2 and shards() <= before + more and status is None:
             time.sleep(0.001)
             done, code = os.waitpid(writer, os.WNOHANG)
             status = code if done else None
-        time.sleep(rng.uniform(0, 0.2 if kills < 3 else 0.05))
+        time.sleep(rng.uniform(0, 0.05 if kills < 3 else 0.01))
         if status is None:
             os.kill(writer, signal.SIGKILL)
     status = os.waitpid(writer, 0)[1] if status is None else status
