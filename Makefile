@@ -39,7 +39,7 @@ test: $(READY)  ## everything this repository claims, checked
 test-browser: $(READY)  ## every notebook and the live player in a real JupyterLab and Chromium; installs Chromium where apt is there
 	@$(BIN) tools/browser_tests.py
 
-check: $(READY)  ## lint, types and fast tests only: a minute or so
+check: $(READY)  ## lint, types and fast tests only: three minutes or so
 	@$(BIN) tools/run_stages.py lint fast
 
 format: $(READY)  ## put the code in shape
