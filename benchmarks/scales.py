@@ -204,8 +204,7 @@ def change_sets(
     options: argparse.Namespace, pipe: RFLAVPipeline, labels: list[int], ranges: Ranges
 ) -> Iterator[tuple[str, Callable[[], Figures]]]:
     """The same for streams whose class is changed on the way: what they show and sound like once they have turned."""
-    classes = len(CLASSES[WORLD])
-    pairs = [(label, (label + 1 + n // classes % (classes - 1)) % classes) for n, label in enumerate(labels)]
+    pairs = changes(labels)
 
     def turned(scale: float) -> Figures:
         made = [changed(pair, scale, n, options, pipe) for n, pair in enumerate(tqdm(pairs, unit="stream"))]
@@ -213,6 +212,12 @@ def change_sets(
 
     for scale in options.scales or GUIDANCE_SCALES:
         yield f"changed {scale:g}", partial(turned, scale)
+
+
+def changes(labels: list[int]) -> list[tuple[int, int]]:
+    """A class before and another one after for each stream: of n classes in turn, n (n - 1) are all ordered pairs."""
+    classes = len(CLASSES[WORLD])
+    return [(label, (label + 1 + n // classes % (classes - 1)) % classes) for n, label in enumerate(labels)]
 
 
 def changed(

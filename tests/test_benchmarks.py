@@ -2,6 +2,7 @@
 
 import json
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -243,6 +244,29 @@ def test_scales_swaps_the_given_side():
         sounds = [round(10 * float(clip.waveform[0])) for clip in swapped]
         assert (sounds if side == "sound" else pictures) == [1, 2, 0]
         assert (pictures if side == "sound" else sounds) == [0, 1, 2]
+
+
+def test_scales_changes_every_class_to_every_other():
+    pairs = scales.changes([n % 5 for n in range(20)])
+    assert set(pairs) == {(one, other) for one in range(5) for other in range(5) if one != other}
+
+
+def test_scales_reads_the_end_of_a_stream_whose_class_was_changed():
+    asked = []
+
+    class Stream:
+        def __init__(self, steps, frames, y, *options):
+            self.y, self.frames = y, frames
+
+        def __next__(self):
+            asked.extend([self.y] * self.frames)
+            frames = np.full((self.frames, 8, 8, 3), len(asked), np.uint8)
+            return Clip(frames, np.zeros(1600 * self.frames, np.float32))
+
+    options = SimpleNamespace(steps_per_frame=2, frames=15, seed=0)
+    end = scales.changed((3, 1), 2.0, 0, options, SimpleNamespace(stream=Stream))
+    assert asked == [3] * 30 + [1] * 60, "40 frames to turn, 15 to be read, in whole chunks of ten"
+    assert len(end) == 15 and end.frames[-1, 0, 0, 0] == 90 and len(end.waveform) == 15 * 1600
 
 
 def test_scales_refuses_sets_without_all_classes(capsys):

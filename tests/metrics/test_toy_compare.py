@@ -83,6 +83,12 @@ def test_files_of_other_clips_are_refused(setting, tmp_path, capsys):
     assert next(iter(setting)) in said and "b.json" in said and "no pairs" in said
 
 
+def test_a_file_without_generated_clips_is_one_clear_error(tmp_path, capsys):
+    Measurement(SETTINGS, {"real": [reading()]}, [{"from_clip": 0}]).write(tmp_path / "b.json", "a test")
+    assert main([written(tmp_path / "a.json", [reading()]), str(tmp_path / "b.json")]) == 2
+    assert "b.json: holds no generated clips, only real" in capsys.readouterr().err
+
+
 def test_a_file_of_something_else_is_one_clear_error(tmp_path, capsys):
     (tmp_path / "b.json").write_text('{"settings": 3}')
     assert main([written(tmp_path / "a.json", [reading()]), str(tmp_path / "b.json")]) == 2

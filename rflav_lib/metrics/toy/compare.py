@@ -96,6 +96,9 @@ def stored(paths: Sequence[Path]) -> list[Measurement]:
         ValueError: a file that is none, or one whose clips are others than the other's.
     """
     measurements = [Measurement.stored(path) for path in paths]
+    for path, measurement in zip(paths, measurements, strict=True):
+        if GENERATED not in measurement.readings:
+            raise ValueError(f"{path}: holds no {GENERATED} clips, only {', '.join(measurement.readings)}")
     for name in PAIRED:
         one, other = (measurement.settings.get(name) for measurement in measurements)
         if one != other:
