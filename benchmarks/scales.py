@@ -31,6 +31,7 @@ from rflav_lib import ROOT
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_tracking.classing import picture_features, sound_features
+from rflav_lib.evaluation.sampling import noise_of
 from rflav_lib.files import read_json, write_json
 from rflav_lib.locks import only_writer
 from rflav_lib.media import Clip
@@ -224,11 +225,8 @@ def changed(
     pair: tuple[int, int], guidance: float, number: int, options: argparse.Namespace, pipe: RFLAVPipeline
 ) -> Clip:
     """The end of a stream that was asked for one class, and from frame `BEFORE_CHANGE` on for another."""
-    noise = np.random.SeedSequence((options.seed, number)).generate_state(1, np.uint64)[0]
-    generator = torch.Generator().manual_seed(int(noise))
-    stream = pipe.stream(
-        options.steps_per_frame, CHANGE_CHUNK, pair[0], guidance, generator, torch.bfloat16
-    )  # fmt: skip
+    generator = noise_of(options.seed, number)
+    stream = pipe.stream(options.steps_per_frame, CHANGE_CHUNK, pair[0], guidance, generator, torch.bfloat16)
     chunks = [next(stream) for _ in range(BEFORE_CHANGE // CHANGE_CHUNK)]
     stream.y = pair[1]
     chunks += [next(stream) for _ in range(-(-(TO_TURN + options.frames) // CHANGE_CHUNK))]

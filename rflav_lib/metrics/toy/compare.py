@@ -47,7 +47,7 @@ class Paired:
 
 
 def compare(first: Sequence[Reading], second: Sequence[Reading]) -> dict[str, Paired]:
-    """Every verdict on pairs of readings of one world; what no clip was asked for is left out.
+    """Every verdict on pairs of readings of one world; one that applies to no clip is left out.
 
     Raises:
         ValueError: no readings, or pairs that were asked for different classes.
@@ -62,10 +62,10 @@ def compare(first: Sequence[Reading], second: Sequence[Reading]) -> dict[str, Pa
             )
     return {
         name: paired(
-            [(verdict.right(one), verdict.right(other)) for one, other in pairs if verdict.asked(one.asked)]
+            [(verdict.right(one), verdict.right(other)) for one, other in pairs if verdict.applies(one.asked)]
         )
         for name, verdict in VERDICTS.items()
-        if any(verdict.asked(one.asked) for one, _ in pairs)
+        if any(verdict.applies(one.asked) for one, _ in pairs)
     }
 
 

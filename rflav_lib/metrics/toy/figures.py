@@ -124,7 +124,9 @@ def _dance(readings: Sequence[Reading]) -> dict[str, Figure]:
 def _clips(readings: Sequence[Reading], *names: str) -> dict[str, Figure]:
     """The share of clips of each verdict."""
     return {
-        name: share_with_interval(VERDICTS[name].right(r) for r in readings if VERDICTS[name].asked(r.asked))
+        name: share_with_interval(
+            VERDICTS[name].right(r) for r in readings if VERDICTS[name].applies(r.asked)
+        )
         for name in names
     }
 
@@ -150,11 +152,11 @@ class Verdict:
 
     Attributes:
         right: of a clip's reading.
-        asked: whether it can be asked of a clip of this label at all.
+        applies: whether it can be asked of a clip of this label at all.
     """
 
     right: Callable[[Reading], bool]
-    asked: Callable[[int | None], bool] = lambda label: True
+    applies: Callable[[int | None], bool] = lambda label: True
 
 
 VERDICTS = {
