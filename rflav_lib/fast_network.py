@@ -26,7 +26,8 @@ class FastNetwork(nn.Module):
     def __init__(self, model: RFLAVTransformer, dtype: torch.dtype, packed: bool = True) -> None:
         super().__init__()
         self.patch, self.side = model.config.patch_size, model.config.latent_size // model.config.patch_size
-        self.blocks = nn.ModuleList(FastBlock(block, dtype, packed) for block in blocks_of(model))
+        longest = self.side**2, model.memory_layout.frames + model.config.window
+        self.blocks = nn.ModuleList(FastBlock(block, dtype, packed, longest) for block in blocks_of(model))
         # the two embeddings and outputs are small: they stay in the model's own type
         self.patch_weight, self.patch_bias = _constants(model.video_embedding)
         self.mel_weight, self.mel_bias = _constants(model.audio_embedding)
@@ -67,13 +68,16 @@ class FastNetwork(nn.Module):
 
 
 class FastBlock(nn.Module):
-    """An `RFLAVBlock`: matrix products in `dtype`, all between them in float32."""
+    """An `RFLAVBlock`: matrix products in `dtype`, all between them in float32.
 
-    def __init__(self, block: RFLAVBlock, dtype: torch.dtype, packed: bool = True) -> None:
+    `longest` is how many patches a frame and how many frames a window has at most.
+    """
+
+    def __init__(self, block: RFLAVBlock, dtype: torch.dtype, packed: bool, longest: tuple[int, int]) -> None:
         super().__init__()
         self.dtype, self.causal = dtype, block.causal
-        self.spatial = FastAttention(block.video_spatial_attention, dtype, packed)
-        self.temporal = FastAttention(block.video_temporal_attention, dtype, packed)
+        self.spatial = FastAttention(block.video_spatial_attention, dtype, packed, longest[0])
+        self.temporal = FastAttention(block.video_temporal_attention, dtype, packed, longest[1])
         self.audio = FastAttention(block.audio_attention, dtype, packed)
         self.fusion: FastFusion = fast_form(block.fusion)(block.fusion, block.causal, dtype, packed)
 

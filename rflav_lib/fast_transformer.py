@@ -152,12 +152,20 @@ class FastTransformer:
         (video_head,) = triples(model.video_head.modulation, video)
         (audio_head,) = triples(model.audio_head.modulation, audio)
         return Known(
-            video=torch.stack(video_layers).transpose(-4, -3).contiguous(),
+            video=_frames_first(torch.stack(video_layers)),
             audio=torch.stack(audio_layers),
             conditions=torch.stack([video, audio]).float(),
-            video_head=video_head.transpose(-4, -3).contiguous(),
+            video_head=_frames_first(video_head),
             audio_head=audio_head,
         )
+
+
+def _frames_first(vectors: Tensor) -> Tensor:
+    """(... rows k 1 d) -> (... k rows 1 d).
+
+    Cloned, as `contiguous` leaves the stride of a single row what it was, which is another graph to the compiler.
+    """
+    return vectors.transpose(-4, -3).clone(memory_format=torch.contiguous_format)
 
 
 def _row_labels(labels: tuple[int, ...] | None) -> tuple[int, ...] | None:

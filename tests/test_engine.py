@@ -1,15 +1,18 @@
 """The fast sampler gives the plain one's numbers."""
 
 import itertools
+from collections import OrderedDict
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch._inductor import exc
 from torch.profiler import ProfilerActivity, profile
 
+from rflav_lib.attention import SelfAttention
 from rflav_lib.compiling import check_compiler
 from rflav_lib.engine import FastSampler
-from rflav_lib.fast_layers import FastLinear, can_pack
+from rflav_lib.fast_layers import FastAttention, FastLinear, can_pack, written_out_attention
 from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.sampler import RollingSampler
@@ -194,6 +197,21 @@ def test_a_packed_layer_is_the_layer(gelu, dtype, tolerance):
         assert_within(found.float(), expected, tolerance)
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_attention_written_out_is_attention(is_causal):
+    """Along either axis, as the compiler gets it for short sequences."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 2, 3, 5, 4, generator=generator, dtype=torch.float64)
+    expected = F.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
+    assert_within(written_out_attention(q, k, v, is_causal), expected, 1e-12)
+
+
+def test_only_short_sequences_are_written_out():
+    attention = SelfAttention(8, 2)
+    short = [FastAttention(attention, torch.float32, longest=longest).short for longest in (16, 17, None)]
+    assert short == [True, False, False]
+
+
 @pytest.mark.slow
 def test_compiled_it_has_the_same_numbers(monkeypatch):
     """One graph serves pre-rolling and rolling: all windows but those of a single frame."""
@@ -209,6 +227,11 @@ def test_compiled_it_has_the_same_numbers(monkeypatch):
         monkeypatch.setattr(fast.network, name, wrapped)
     with torch._dynamo.config.patch(error_on_recompile=True):
         assert_same_stream((plain, fast))
+        with monkeypatch.context() as many_steps:  # more times than are computed in one go: the same graph
+            many_steps.setattr(fast.network, "EXPECTED", 0)
+            many_steps.setattr(fast.network, "_expected", None)
+            many_steps.setattr(fast.network, "_kept", OrderedDict())
+            assert_same_stream((plain, fast))
     assert set(widths["network"]) == {1} and set(widths["_compiled"]) == {2, 3, WINDOW}
     with profile(activities=[ProfilerActivity.CPU]) as trace:
         fast.preroll(*window_inputs(2, WINDOW)[:2])
