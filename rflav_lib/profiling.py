@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from rflav_lib.engine import FastSampler
+from rflav_lib.fast_layers import FastLinear
 from rflav_lib.fast_network import FastNetwork
 from rflav_lib.sampler import RollingSampler
 from rflav_lib.schedule import RollingSchedule
@@ -70,17 +71,23 @@ def median_seconds(work: Callable[[], Any], device: torch.device, repeats: int =
     return statistics.median(seconds[1:])
 
 
+@torch.no_grad()
 def peak_flops(dtype: torch.dtype, device: torch.device) -> float:
-    """Floating-point operations a second of the best of some large matrix products."""
+    """Floating-point operations a second of the best of some large matrix products.
+
+    A plain product and a packed layer: on a CPU they come from two libraries, and either may be the faster.
+    """
     size = 1024 if device.type == "cpu" else 8192
     one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    layer = FastLinear(nn.Linear(size, size, device=device), dtype)
     best = float("inf")
     for _ in range(12):
-        start = time.perf_counter()
-        one @ other
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
+        for product in (one.matmul, layer):
+            start = time.perf_counter()
+            product(other)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
 
 
