@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._inductor import config as inductor_config
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -27,6 +28,7 @@ KINDS = {
         "norm", "addcmul", "add", "mul", "sub", "gelu", "silu", "sum", "mean", "div", "cpp_fused", "triton",
     ),
 }  # fmt: skip
+"""By parts of the operations' names, the first kind that fits; compiled kernels are named after what they hold."""
 REST = "all else: Python, views, waiting"
 
 
@@ -41,7 +43,8 @@ def profiles(
     peaks = {dtype: peak_flops(dtype, video.device) for dtype in (torch.float32, torch.bfloat16)}
     found = {}
     for name, sampler in samplers.items():
-        window = sampler.preroll(video, audio, y)
+        with inductor_config.patch({"cpp.enable_kernel_profile": True}):  # what is compiled here shows its kernels
+            window = sampler.preroll(video, audio, y)
         generator = torch.Generator().manual_seed(0)
         roll = lambda s=sampler, w=window, g=generator: s.roll(*w, g, y)  # noqa: E731
         fast = sampler if isinstance(sampler, FastSampler) else None
