@@ -43,7 +43,8 @@ def profiles(
     peaks = {dtype: peak_flops(dtype, video.device) for dtype in (torch.float32, torch.bfloat16)}
     found = {}
     for name, sampler in samplers.items():
-        with inductor_config.patch({"cpp.enable_kernel_profile": True}):  # what is compiled here shows its kernels
+        # what is compiled here shows its kernels
+        with inductor_config.patch({"cpp.enable_kernel_profile": True}):
             window = sampler.preroll(video, audio, y)
         generator = torch.Generator().manual_seed(0)
         roll = lambda s=sampler, w=window, g=generator: s.roll(*w, g, y)  # noqa: E731
