@@ -39,8 +39,8 @@ test: $(READY)  ## everything this repository claims, checked
 test-browser: $(READY)  ## every notebook and the live player in a real JupyterLab and Chromium; installs Chromium where apt is there
 	@$(BIN) tools/browser_tests.py
 
-check: $(READY)  ## lint, types and fast tests only: three minutes or so
-	@$(BIN) tools/run_stages.py lint fast
+check: $(READY)  ## lint, types, and the tests nearest to what changed since the last commit: the edit loop
+	@$(BIN) tools/run_stages.py lint changed
 
 format: $(READY)  ## put the code in shape
 	@$(BIN) -m ruff format . && $(BIN) -m ruff check --fix .

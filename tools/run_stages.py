@@ -1,6 +1,7 @@
 """Runs the stages of `make test` one after the other, stops at the first that fails, and says what each took.
 
     python tools/run_stages.py lint tests papermill nbval
+    python tools/run_stages.py lint changed
 
 Commands of a stage that are a tuple run beside each other, each on its share of the cores: most of a notebook's time
 is spent on one core, loading libraries. What they print appears when each has ended.
@@ -19,6 +20,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import changed_tests
+
 ROOT = Path(__file__).resolve().parents[1]
 PAPERMILL = "tests/test_notebook_papermill.py"
 
@@ -35,10 +38,11 @@ MOST_WORKERS = 4  # each holds torch: about 1 GB
 WORKERS = ["-n", str(min(CORES, MOST_WORKERS)), "--dist", "loadfile"]  # a file's fixtures are made once
 BESIDE = WORKERS if CORES > 1 else []
 
+CHANGED = "changed"
 Command = list[str]  # of a stage; a tuple holds those that run beside each other
 STAGES: dict[str, list[Command | tuple[Command, ...]]] = {
     "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "--quiet", "."], ["mypy"]],
-    "fast": [["pytest", "tests", "-q", "-m", "not slow", f"--ignore={PAPERMILL}", *BESIDE]],
+    CHANGED: [],  # looked up when it is asked for
     "tests": [["pytest", "tests", "-q", "--durations=10", f"--ignore={PAPERMILL}", *BESIDE]],
     "papermill": [["pytest", PAPERMILL, "-q"]],
     "nbval": [tuple([*NBVAL, *half] for half in HALVES)],
@@ -127,4 +131,9 @@ def run_stages(names: Sequence[str], stages: dict[str, list[Command | tuple[Comm
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stages", nargs="+", choices=STAGES)
-    sys.exit(run_stages(parser.parse_args().stages))
+    names = parser.parse_args().stages
+    try:
+        near = changed_tests.command(ROOT) if CHANGED in names else None
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    sys.exit(run_stages(names, STAGES | {CHANGED: [[*near, *BESIDE]] if near else []}))
