@@ -1,4 +1,4 @@
-"""The paper's ablations on a toy world: fusions, windows, theta, loss weight, steps per frame, given sides.
+"""The paper's ablations on a toy world: fusions, windows, theta, loss weight, mask, steps per frame, given sides.
 
     python -m benchmarks.ablations --out results/ablations.json         # 3 seeds; goes on where it was stopped
     python -m benchmarks.ablations --only base window-5 --seeds 0       # a part of it
@@ -66,6 +66,7 @@ SETTINGS: dict[str, Setting] = {
     "theta-0.1": Setting({"preroll_probability": 0.1}),
     "theta-0.5": Setting({"preroll_probability": 0.5}),
     "uniform": Setting({"weighting": "uniform"}),
+    "full-attention": Setting({"causal": False}),
     "steps-1": Setting(steps=1),
     "steps-2": Setting(steps=2),
     "steps-10": Setting(steps=10),

@@ -45,6 +45,7 @@ CLAIMS: dict[str, Claim] = {
     "theta-0.1": Claim("base", "none: theta is fixed to 0.2"),
     "theta-0.5": Claim("base", "none: theta is fixed to 0.2"),
     "uniform": Claim("base", "logit-normal is best (cites Esser et al., no figures)"),
+    "full-attention": Claim("base", 'none: "temporal attention"; the released weights have a causal mask'),
     "steps-1": Claim("steps-2", "none: the fewest are N = 2"),
     "steps-10": Claim("steps-2", "more steps are better", (85.44, 9.61), STEPS_2, _OF_STEPS),
     "steps-20": Claim("steps-2", "more steps are better", STEPS_20, STEPS_2, _OF_STEPS),
