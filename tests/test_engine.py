@@ -6,6 +6,7 @@ from collections import OrderedDict
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._inductor import config as inductor_config
 from torch._inductor import exc
 from torch.profiler import ProfilerActivity, profile
 
@@ -15,6 +16,7 @@ from rflav_lib.engine import FastSampler
 from rflav_lib.fast_layers import FastAttention, FastLinear, can_pack, written_out_attention
 from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.fusion import FUSIONS
+from rflav_lib.profiling import shares
 from rflav_lib.sampler import RollingSampler
 from rflav_lib.schedule import RollingSchedule
 from tests.golden import assert_within, open_model, reference_model, vectors, window_inputs
@@ -225,7 +227,8 @@ def test_compiled_it_has_the_same_numbers(monkeypatch):
         run = getattr(fast.network, name)
         wrapped = lambda video, *rest, run=run, seen=seen: seen.append(video.shape[1]) or run(video, *rest)  # noqa: E731
         monkeypatch.setattr(fast.network, name, wrapped)
-    with torch._dynamo.config.patch(error_on_recompile=True):
+    kernels_are_seen = inductor_config.patch({"cpp.enable_kernel_profile": True})
+    with torch._dynamo.config.patch(error_on_recompile=True), kernels_are_seen:
         assert_same_stream((plain, fast))
         with monkeypatch.context() as many_steps:  # more times than are computed in one go: the same graph
             many_steps.setattr(fast.network, "EXPECTED", 0)
@@ -237,6 +240,8 @@ def test_compiled_it_has_the_same_numbers(monkeypatch):
         fast.preroll(*window_inputs(2, WINDOW)[:2])
     products = {event.key for event in trace.key_averages() if "linear" in event.key and "mkl" in event.key}
     assert products or not can_pack(torch.float32, torch.device("cpu")), "the compiler has packed the weights"
+    found = shares(lambda: fast.preroll(*window_inputs(2, WINDOW)[:2]))
+    assert all(found[kind] > 0 for kind in ("matrix products", "attention", "norms, gates and activations"))
 
 
 def test_no_compiler_is_said_at_once(monkeypatch):
