@@ -201,7 +201,7 @@ def test_a_packed_layer_is_the_layer(gelu, dtype, tolerance):
 
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_attention_written_out_is_attention(is_causal):
-    """Along either axis, as the compiler gets it for short sequences."""
+    """What the compiler gets for short sequences."""
     generator = torch.Generator().manual_seed(0)
     q, k, v = torch.randn(3, 2, 3, 5, 4, generator=generator, dtype=torch.float64)
     expected = F.scaled_dot_product_attention(q, k, v, is_causal=is_causal)

@@ -2,7 +2,7 @@
 
 import pytest
 from execute_notebooks import find
-from run_stages import CORES, ROOT, STAGES, counts, run_stages
+from run_stages import CHANGED, CORES, ROOT, STAGES, counts, run_stages
 
 pytestmark = pytest.mark.usefixtures("no_plugins")
 QUICK = ["-p", "no:cacheprovider", "--rootdir=/", "-q", "-c/dev/null"]
@@ -72,6 +72,15 @@ def test_b(): assert {2}
 
 def test_no_tests_at_all_is_a_failure(tmp_path):
     assert run_stages(["empty"], {"empty": [["pytest", str(tmp_path), *QUICK]]}) == 5
+
+
+def test_slow_tests_alone_are_left_to_the_whole_run(tmp_path, capfd):
+    slow = tmp_path / "test_slow.py"
+    slow.write_text("import pytest\n@pytest.mark.slow\ndef test_a(): assert False\n")
+    stages = {CHANGED: [["pytest", str(slow), *QUICK, "-m", "not slow"]]}
+    assert run_stages([CHANGED], stages) == 0
+    assert "all of them are slow" in capfd.readouterr().out
+    assert run_stages([CHANGED], {CHANGED: [["pytest", str(slow), *QUICK]]}) == 1
 
 
 def test_the_stages_cover_tests_and_notebooks():
