@@ -99,6 +99,17 @@ def _near(
     return near
 
 
+def notebooks_naming(changed: Iterable[str], root: Path) -> list[str]:
+    """Names of the notebooks that hold the path of a changed file: what they print may be another now."""
+    paths = [path for path in changed if not path.endswith(".ipynb")]
+    found = sorted(
+        path for path in (root / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+    )
+    return [
+        path.stem for path in found if any(names_it(path.read_text(encoding="utf-8"), name) for name in paths)
+    ]
+
+
 def command(root: Path) -> list[str] | None:
     """The run of pytest for what changed below `root`; None if there is nothing to run. Says what it chose, and why."""
     sources = python_sources(root)
@@ -109,6 +120,8 @@ def command(root: Path) -> list[str] | None:
             flush=True,
         )
         return None
+    if told := notebooks_naming(near, root):
+        print(f'notebooks name what changed: make notebooks NAMES="{" ".join(told)}"', flush=True)
     alone = sorted(path for path, tests in near.items() if not tests)
     if alone:
         print(f"no test is near to {', '.join(alone)}: only `make test` tries what it does", flush=True)

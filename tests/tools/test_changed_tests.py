@@ -85,6 +85,16 @@ def test_edited_new_and_deleted_files(repository, capsys):
     assert "no test is near to notes.txt, rflav_lib/new one.py" in told and "near to them: 1" in told
 
 
+def test_notebooks_that_name_a_changed_file_are_told(repository, capsys):
+    lessons = repository / "notebooks"
+    lessons.mkdir()
+    (lessons / "01_reads.ipynb").write_text('{"source": "read(\\"notes.txt\\")"}')
+    (lessons / "02_does_not.ipynb").write_text("{}")
+    (repository / "notes.txt").write_text("others\n")
+    command(repository)
+    assert 'make notebooks NAMES="01_reads"' in capsys.readouterr().out
+
+
 def test_without_git_it_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"git cannot say what has changed.*make test"):
         command(tmp_path)
