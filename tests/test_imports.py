@@ -1,23 +1,19 @@
 """Modules of the library import each other one way, so that each can be read, and loaded, before those that use it."""
 
 import ast
-from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from changed_tests import imported
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = {"benchmarks", "data_scripts", "tests", "tools"}
 
 
-def imported_at_once(tree: ast.Module) -> Iterator[str]:
+def imported_at_once(tree: ast.Module) -> set[str]:
     """What a module imports while it is loaded: not inside functions, not for type checkers alone."""
-    for node in ast.walk(ast.Module([part for part in tree.body if not isinstance(part, ast.If)], [])):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+    return imported(ast.Module([part for part in tree.body if not isinstance(part, ast.If)], []))
 
 
 def graph(sources: dict[str, str]) -> dict[str, set[str]]:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
+from execute_notebooks import find
+
 CODE = ("rflav_lib", "benchmarks", "data_scripts", "tools", "tests")
 SEARCHED = {  # tests that look through folders, and so name no file
     "*.md": "tests/test_documentation.py",
@@ -54,17 +56,23 @@ def module_names(path: str) -> set[str]:
     return {".".join(parts)} | ({parts[-1]} if parts[0] == "tools" else set())
 
 
-def imported(source: str) -> set[str]:
-    """Modules, and names in them, that a source imports anywhere; none if it does not parse, which lint says."""
-    try:
-        nodes = list(ast.walk(ast.parse(source)))
-    except SyntaxError:
-        return set()
-    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    for node in nodes:
+def imported(tree: ast.Module) -> set[str]:
+    """Modules, and names in them, that a tree imports anywhere."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
     return found
+
+
+def parsed(source: str) -> ast.Module:
+    """A source's tree; an empty one if it does not parse, which lint says."""
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return ast.Module([], [])
 
 
 def names_it(source: str, path: str) -> bool:
@@ -75,7 +83,7 @@ def names_it(source: str, path: str) -> bool:
 
 def nearest_tests(changed: Iterable[str], sources: Mapping[str, str]) -> dict[str, set[str]]:
     """For each changed file the test files near to it, none if there is none."""
-    imports = {path: imported(source) for path, source in sources.items()}
+    imports = {path: imported(parsed(source)) for path, source in sources.items()}
     tests = {path for path in sources if Path(path).name.startswith("test_") and not path.startswith(APART)}
     return {path: _near(path, sources, imports, tests) for path in changed}
 
@@ -100,14 +108,10 @@ def _near(
 
 
 def notebooks_naming(changed: Iterable[str], root: Path) -> list[str]:
-    """Names of the notebooks that hold the path of a changed file: what they print may be another now."""
+    """Names of the notebooks that name a changed file: what they print may be another now."""
     paths = [path for path in changed if not path.endswith(".ipynb")]
-    found = sorted(
-        path for path in (root / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
-    )
-    return [
-        path.stem for path in found if any(names_it(path.read_text(encoding="utf-8"), name) for name in paths)
-    ]
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in find([], root / "notebooks")}
+    return [name for name, text in texts.items() if any(names_it(text, path) for path in paths)]
 
 
 def command(root: Path) -> list[str] | None:
