@@ -214,6 +214,23 @@ def test_only_short_sequences_are_written_out():
     assert short == [True, False, False]
 
 
+@pytest.mark.parametrize(("longest", "by_the_library"), [(16, False), (17, True)])
+def test_the_compiler_is_given_the_written_out_form_of_short_attention(longest, by_the_library):
+    """A switch that is not pulled would cost speed and no number: so it is read from the graph."""
+    attention = FastAttention(SelfAttention(8, 2), torch.float32, packed=False, longest=longest)
+    called = set()
+
+    def compiler(graph, inputs):
+        called.update(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
+        return graph.forward
+
+    tokens = torch.randn(3, 5, 8)
+    with torch.no_grad():
+        compiled = torch.compile(attention, fullgraph=True, backend=compiler)(tokens, along=1, is_causal=True)
+        assert_within(compiled, attention(tokens, along=1, is_causal=True), 1e-6)
+    assert called and any("scaled_dot_product" in name for name in called) == by_the_library
+
+
 @pytest.mark.slow
 def test_compiled_it_has_the_same_numbers(monkeypatch):
     """One graph serves pre-rolling and rolling: all windows but those of a single frame."""
