@@ -14,7 +14,7 @@ from rflav_lib.sampler import RollingSampler
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.transformer import RFLAVTransformer
 from tests.golden import TINY, assert_within, open_model, window_inputs
-from tests.tiny import tiny_pipeline
+from tests.tiny import NO_MEMORY, tiny_pipeline
 
 WINDOW = 4
 SLOTS = {"sink_frames": 1, "context_frames": 2}
@@ -206,19 +206,8 @@ def test_bad_warm_frames_are_named(warm):
         tiny_pipeline().stream(1, 2, warm_frames=warm)
 
 
-def remembering(**slots) -> RFLAVPipeline:
-    pipeline = tiny_pipeline()
-    sizes = {name: value for name, value in pipeline.transformer.config.items() if not name.startswith("_")}
-    torch.manual_seed(0)
-    model = RFLAVTransformer(**{**sizes, **slots})
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.03)
-    pipeline.register_modules(transformer=model)
-    return pipeline
-
-
 def test_a_folder_keeps_the_layout_and_the_pipeline_follows_it(tmp_path):
-    pipeline = remembering(**SLOTS)
+    pipeline = tiny_pipeline(memory=LAYOUT)
     pipeline.save_whole(tmp_path / "p")
     again, sound = RFLAVPipeline.from_pretrained(tmp_path / "p"), torch.linspace(-1, 1, 4800).sin().numpy()
     assert again.transformer.memory_layout == LAYOUT
@@ -232,7 +221,7 @@ def test_a_folder_keeps_the_layout_and_the_pipeline_follows_it(tmp_path):
 
 @pytest.mark.parametrize("before", [0, 2])
 def test_a_stream_goes_on_with_its_memory_and_its_warm_frames(before):
-    pipeline = remembering(**SLOTS)
+    pipeline = tiny_pipeline(memory=LAYOUT)
 
     def opened(seed=3, **settings):
         return pipeline.stream(1, 2, "rain", generator=torch.Generator().manual_seed(seed), **settings)
@@ -248,12 +237,12 @@ def test_a_stream_goes_on_with_its_memory_and_its_warm_frames(before):
 
 
 def test_a_state_with_another_memory_is_refused():
-    running = remembering(**SLOTS).stream(1, 2, "rain")
+    running = tiny_pipeline(memory=LAYOUT).stream(1, 2, "rain")
     next(running)
-    for slots in ({}, {"sink_frames": 2, "context_frames": 1}):
+    for other in (NO_MEMORY, MemoryLayout(2, 1)):
         with pytest.raises(ValueError, match=r"this state has memory .*'sinks': 1.* of another model"):
-            remembering(**slots).stream(1, 2).load_state_dict(running.state_dict())
+            tiny_pipeline(memory=other).stream(1, 2).load_state_dict(running.state_dict())
     forgetful = tiny_pipeline().stream(1, 2, "rain")
     next(forgetful)
     with pytest.raises(ValueError, match="this state has memory None"):
-        remembering(**SLOTS).stream(1, 2).load_state_dict(forgetful.state_dict())
+        tiny_pipeline(memory=LAYOUT).stream(1, 2).load_state_dict(forgetful.state_dict())

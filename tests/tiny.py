@@ -6,10 +6,13 @@ import torch
 from diffusers import AutoencoderKL
 
 from rflav_lib.mel import MelCodec
+from rflav_lib.memory import MemoryLayout
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.transformer import RFLAVTransformer
 from rflav_lib.vocoder import GriffinLim
+
+NO_MEMORY = MemoryLayout()
 
 
 def tiny_vae() -> AutoencoderKL:
@@ -24,7 +27,7 @@ def tiny_vae() -> AutoencoderKL:
     return vae.eval()
 
 
-def tiny_pipeline(num_classes: int = 5, window: int = 4) -> RFLAVPipeline:
+def tiny_pipeline(num_classes: int = 5, window: int = 4, memory: MemoryLayout = NO_MEMORY) -> RFLAVPipeline:
     """A pipeline whose transformer has random weights everywhere, so that every input matters."""
     torch.manual_seed(0)
     transformer = RFLAVTransformer(
@@ -36,6 +39,8 @@ def tiny_pipeline(num_classes: int = 5, window: int = 4) -> RFLAVPipeline:
         window=window,
         n_mels=32,
         num_classes=num_classes,
+        sink_frames=memory.sinks,
+        context_frames=memory.context,
     )
     for parameter in transformer.parameters():
         torch.nn.init.normal_(parameter, std=0.03)

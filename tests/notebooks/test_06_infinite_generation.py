@@ -9,9 +9,10 @@ import torch
 
 from rflav_lib.data.toy import make_clip
 from rflav_lib.media import Clip
+from rflav_lib.memory import MemoryLayout
 from rflav_lib.schedule import RollingSchedule
 from tests.notebook_tools import definitions
-from tests.tiny import tiny_pipeline
+from tests.tiny import NO_MEMORY, tiny_pipeline
 
 LABEL = 2
 
@@ -22,8 +23,11 @@ def notebook():
 
 
 @functools.cache
-def pipe():
-    return tiny_pipeline(window=4)
+def pipe(memory=NO_MEMORY):
+    return tiny_pipeline(window=4, memory=memory)
+
+
+with_and_without_memory = pytest.mark.parametrize("memory", [NO_MEMORY, MemoryLayout(sinks=1, context=2)])
 
 
 def seeded(seed=0):
@@ -31,11 +35,12 @@ def seeded(seed=0):
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_the_loop_by_hand_is_the_sampler(steps):
+@with_and_without_memory
+def test_the_loop_by_hand_is_the_sampler(memory, steps):
     generator = seeded()
-    sampler = pipe().sampler(steps, fast=False)
-    stream = sampler.stream(*pipe().initial_noise(1, generator), generator, torch.tensor([LABEL]))
-    moments = itertools.islice(notebook().inside(pipe(), LABEL, steps, seeded()), 4 * steps + 5 * steps)
+    sampler = pipe(memory).sampler(steps, fast=False)
+    stream = sampler.stream(*pipe(memory).initial_noise(1, generator), generator, torch.tensor([LABEL]))
+    moments = itertools.islice(notebook().inside(pipe(memory), LABEL, steps, seeded()), 4 * steps + 5 * steps)
     finished = [(video[0], audio[0]) for _, t, video, audio in moments if t[0] > 1 - 1e-6]
     assert len(finished) == 6
     for mine, theirs in zip(finished, stream, strict=False):
@@ -48,19 +53,21 @@ def test_the_loop_says_which_frame_is_first():
     assert firsts == [0] * 8 + [1, 1, 2, 2]
 
 
-def test_a_frame_is_not_seen_by_earlier_ones():
-    noises = torch.randn(9 + 4 - 1, *pipe().initial_noise(1)[0].shape[2:], generator=seeded())
+@with_and_without_memory
+def test_a_frame_is_not_seen_by_earlier_ones(memory):
+    noises = torch.randn(9 + 4 - 1, *pipe(memory).initial_noise(1)[0].shape[2:], generator=seeded())
     changed = noises.clone()
     changed[6] *= -1
-    before, after = (notebook().frames_with(pipe(), each, LABEL) for each in (noises, changed))
+    before, after = (notebook().frames_with(pipe(memory), each, LABEL) for each in (noises, changed))
     moved = (before - after).abs().flatten(1).amax(dim=1)
     assert len(before) == 9
     assert (moved[:6] < 1e-6).all() and (moved[6:] > 1e-6).all()
 
 
-def test_under_the_right_schedule_it_is_what_the_pipeline_makes():
-    mine = notebook().under(RollingSchedule(4), pipe(), LABEL, 6, seed=3)
-    (theirs,) = pipe()(6, steps_per_frame=1, y=LABEL, generator=seeded(3))
+@with_and_without_memory
+def test_under_the_right_schedule_it_is_what_the_pipeline_makes(memory):
+    mine = notebook().under(RollingSchedule(4), pipe(memory), LABEL, 6, seed=3)
+    (theirs,) = pipe(memory)(6, steps_per_frame=1, y=LABEL, generator=seeded(3))
     assert np.abs(mine.frames.astype(int) - theirs.frames).max() <= 1
     assert mine.waveform.shape == theirs.waveform.shape  # its phases are chaotic: the last digit turns them
 
