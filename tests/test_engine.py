@@ -26,7 +26,7 @@ WINDOW = 4
 
 def both(model, steps=2, guidance=1.0, **options):
     schedule = RollingSchedule(WINDOW)
-    return RollingSampler(model, schedule, steps, guidance), FastSampler(
+    return RollingSampler(model, schedule, steps, guidance, model.memory_layout), FastSampler(
         model, schedule, steps, guidance, **options
     )
 
@@ -206,6 +206,20 @@ def test_attention_written_out_is_attention(is_causal):
     q, k, v = torch.randn(3, 2, 3, 5, 4, generator=generator, dtype=torch.float64)
     expected = F.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
     assert_within(written_out_attention(q, k, v, is_causal), expected, 1e-12)
+    assert_within(written_out_attention(q[:, :, 3:], k, v, is_causal), expected[:, :, 3:], 1e-12)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("along", [0, 1])
+def test_attention_behind_known_tokens_is_that_of_all(along, is_causal):
+    attention, tokens = FastAttention(SelfAttention(8, 2), torch.float32), torch.randn(6, 6, 8)
+    before, after = tokens.split([2, 4], dim=along)
+    with torch.no_grad():
+        _, known = attention.behind(before, along, None, is_causal)
+        mixed, own = attention.behind(after, along, torch.stack(known), is_causal)
+        expected = attention(tokens, along, is_causal)[:, 2:]
+        assert_within(mixed, expected, 1e-6)
+        assert [part.shape[2] for part in (*known, *own)] == [2, 2, 4, 4]
 
 
 def test_only_short_sequences_are_written_out():
@@ -232,18 +246,22 @@ def test_the_compiler_is_given_the_written_out_form_of_short_attention(longest, 
 
 
 @pytest.mark.slow
-def test_compiled_it_has_the_same_numbers(monkeypatch):
-    """One graph serves pre-rolling and rolling: all windows but those of a single frame."""
+@pytest.mark.parametrize("slots", [{}, {"sink_frames": 1, "context_frames": 2}])
+def test_compiled_it_has_the_same_numbers(slots, monkeypatch):
+    """One graph serves pre-rolling and rolling: all windows but those of a single frame, with memory or without."""
     try:
         check_compiler(torch.device("cpu"))
     except RuntimeError as error:
         pytest.skip(str(error))
-    plain, fast = both(open_model("conditioned_average", depth=1), steps=1, compiled=True)
+    torch._dynamo.reset()  # what was compiled for another model would make this one a recompilation
+    plain, fast = both(open_model("conditioned_average", depth=1, **slots), steps=1, compiled=True)
     widths: dict[str, list[int]] = {"network": [], "_compiled": []}
-    for name, seen in widths.items():
-        run = getattr(fast.network, name)
-        wrapped = lambda video, *rest, run=run, seen=seen: seen.append(video.shape[1]) or run(video, *rest)  # noqa: E731
-        monkeypatch.setattr(fast.network, name, wrapped)
+    fast.network.network.register_forward_hook(
+        lambda _, frames, __: widths["network"].append(frames[0].shape[1])
+    )
+    run = fast.network._compiled
+    wrapped = lambda video, *rest: widths["_compiled"].append(video.shape[1]) or run(video, *rest)  # noqa: E731
+    monkeypatch.setattr(fast.network, "_compiled", wrapped)
     kernels_are_seen = inductor_config.patch({"cpp.enable_kernel_profile": True})
     with torch._dynamo.config.patch(error_on_recompile=True), kernels_are_seen:
         assert_same_stream((plain, fast))

@@ -143,24 +143,61 @@ def test_the_sampler_shows_the_model_what_it_has_emitted():
             )
 
 
+def assert_same(fast, plain):
+    for ours, theirs in zip(fast, plain, strict=True):
+        assert_within(ours / theirs.abs().max(), theirs / theirs.abs().max(), 1e-5)
+
+
 @pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("fusion", list(FUSIONS))
 @pytest.mark.parametrize("layout", [MemoryLayout(1, 2), MemoryLayout(2, 0)])
-def test_the_fast_sampler_remembers_the_same(layout, causal):
+def test_the_fast_sampler_remembers_the_same(layout, fusion, causal):
     slots = {"sink_frames": layout.sinks, "context_frames": layout.context}
-    model, schedule = open_model("conditioned_average", causal=causal, **slots), RollingSchedule(WINDOW)
+    model, schedule = open_model(fusion, causal=causal, **slots), RollingSchedule(WINDOW)
+    fast = FastSampler(model, schedule)
+    assert fast.network.network.has_past == (causal and fusion != "joint_attention")
     plain = stream(RollingSampler(model, schedule, memory=layout), 7, warm_frames=1)
-    fast = stream(FastSampler(model, schedule), 7, warm_frames=1)
-    for ours, theirs in zip(fast, plain, strict=True):
-        assert_within(ours / theirs.abs().max(), theirs / theirs.abs().max(), 1e-5)
+    assert_same(stream(fast, 7, warm_frames=1), plain)
 
 
-def test_guidance_remembers_too():
-    model = open_model("conditioned_average", num_classes=3, **SLOTS)
-    schedule, y = RollingSchedule(WINDOW), torch.tensor([0, 2])
+@pytest.mark.parametrize("labels", [[0, 2], [1, 1]])
+@pytest.mark.parametrize("fusion", ["conditioned_average", "joint_attention"])
+def test_guidance_remembers_too(fusion, labels):
+    model = open_model(fusion, num_classes=3, **SLOTS)
+    schedule, y = RollingSchedule(WINDOW), torch.tensor(labels)
     plain = stream(RollingSampler(model, schedule, 2, 2.5, LAYOUT), 5, y=y)
-    fast = stream(FastSampler(model, schedule, 2, 2.5), 5, y=y)
-    for ours, theirs in zip(fast, plain, strict=True):
-        assert_within(ours / theirs.abs().max(), theirs / theirs.abs().max(), 1e-5)
+    assert_same(stream(FastSampler(model, schedule, 2, 2.5), 5, y=y), plain)
+
+
+@pytest.mark.parametrize("task", ["audio_to_video", "video_to_audio"])
+def test_the_fast_sampler_remembers_given_sides(task):
+    model, schedule = open_model("conditioned_average", **SLOTS), RollingSchedule(WINDOW)
+    (video, audio), (clip, sound) = window_inputs(2, WINDOW)[:2], window_inputs(2, 6, seed=3)[:2]
+    given = (sound, video) if task == "audio_to_video" else (clip, audio)
+
+    def completed(sampler):
+        frames = getattr(sampler, task)(*given, 1.0, torch.Generator().manual_seed(0))
+        return [torch.stack(part) for part in zip(*frames, strict=True)]
+
+    assert_same(
+        completed(FastSampler(model, schedule)), completed(RollingSampler(model, schedule, memory=LAYOUT))
+    )
+
+
+def test_memory_is_computed_once_a_frame_and_anew_for_another_class(monkeypatch):
+    model = open_model("conditioned_average", num_classes=3, **SLOTS)
+    sampler, computed = FastSampler(model, RollingSchedule(WINDOW), 3), []
+    past = sampler.network.network.past
+    monkeypatch.setattr(
+        sampler.network.network, "past", lambda *slots: computed.append(slots) or past(*slots)
+    )
+    stream(sampler, 5, y=torch.tensor([0, 0]))
+    assert len(computed) == 5, "for pre-rolling, and for each frame that rolls in after it"
+    window, y = window_inputs(2, WINDOW)[:2], torch.tensor([0, 0])
+    memory = sampler.empty_memory(*window).after(*frame(1))
+    for label in (y, y, y + 1):
+        sampler.roll(*window, torch.Generator().manual_seed(0), label, memory)
+    assert len(computed) == 7
 
 
 def test_rolling_without_the_memory_is_refused():
