@@ -46,8 +46,15 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "paper": {"num_classes": 9},
 }  # fmt: skip
+
+
+def plain_sampler(model: RFLAVTransformer, schedule: RollingSchedule, steps_per_frame: int) -> RollingSampler:
+    """The published way, for models with memory frames too."""
+    return RollingSampler(model, schedule, steps_per_frame, memory=model.memory_layout)
+
+
 SAMPLERS: dict[str, Callable[..., RollingSampler]] = {
-    "plain float32": RollingSampler,
+    "plain float32": plain_sampler,
     "fast float32": FastSampler,
     "fast bf16": partial(FastSampler, dtype=torch.bfloat16),
 }
@@ -98,23 +105,20 @@ def sampling(model: RFLAVTransformer, options: argparse.Namespace) -> dict[str, 
     """Seconds of warm-up, to the first frame and of each further frame, for each sampler."""
     device = options.device
     video, audio, y = first_noise(model, options)
-    generator = torch.Generator().manual_seed(1)
     samplers = samplers_of(model, options)
-    windows, warm, first, peak = {}, {}, {}, {}
+    streams, warm, first, peak = {}, {}, {}, {}
     for name, sampler in samplers.items():
         _, warm[name] = timed(partial(sampler.preroll, video, audio, y), device)
         if device != "cpu":
             torch.cuda.reset_peak_memory_stats()
-        windows[name], first[name] = timed(partial(sampler.preroll, video, audio, y), device)
+        streams[name] = sampler.stream(video, audio, torch.Generator().manual_seed(1), y)
+        _, first[name] = timed(partial(next, streams[name]), device)
         if device != "cpu":
             peak[name] = torch.cuda.max_memory_allocated() / 2**20
     seconds: dict[str, list[float]] = {name: [] for name in samplers}
     for _ in tqdm(range(options.frames), desc="frames", unit="frame"):
-        for name, sampler in samplers.items():  # in turns: a slow moment hits all
-            windows[name], took = timed(
-                partial(sampler.roll, windows[name][0], windows[name][1], generator, y), device
-            )
-            seconds[name].append(took)
+        for name, stream in streams.items():  # in turns: a slow moment hits all
+            seconds[name].append(timed(partial(next, stream), device)[1])
     return {
         name: {
             "warm-up (s)": warm[name], "first frame (s)": first[name],

@@ -14,11 +14,11 @@ class CompiledNetwork:
 
     Args:
         network: what is compiled.
-        axes: of each input, the axis of frames; None for one that is the same for all widths.
-        window: the most frames.
+        axes: of each input, the axis of frames.
+        window: the most frames, those of a memory included.
     """
 
-    def __init__(self, network: nn.Module, axes: tuple[int | None, ...], window: int) -> None:
+    def __init__(self, network: nn.Module, axes: tuple[int, ...], window: int) -> None:
         self._on_cpu = next(network.parameters()).device.type == "cpu"
         self._network = torch.compile(
             network, fullgraph=True, options=None if self._on_cpu else {"triton.cudagraphs": True}
@@ -28,15 +28,10 @@ class CompiledNetwork:
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What the network makes of the inputs, all of the same number of frames."""
-        first = self._axes[0]
-        assert first is not None, "the first input has frames"
-        if inputs[0].shape[first] < self._window:
+        if inputs[0].shape[self._axes[0]] < self._window:
             # part of a window has the strides of the whole, which would be a graph of its own
             inputs = tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs)
-        apart = tuple(
-            tensor.shape if axis is None else tensor.select(axis, 0).shape
-            for tensor, axis in zip(inputs, self._axes, strict=True)
-        )
+        apart = tuple(tensor.select(axis, 0).shape for tensor, axis in zip(inputs, self._axes, strict=True))
         if apart not in self._known:
             self._compile(inputs)
             self._known.add(apart)
@@ -46,12 +41,10 @@ class CompiledNetwork:
         """Run once with whole windows, for which the kernels are chosen."""
         shapes = [list(tensor.shape) for tensor in inputs]
         for shape, axis in zip(shapes, self._axes, strict=True):
-            if axis is not None:
-                shape[axis] = self._window
+            shape[axis] = self._window
         examples = [tensor.new_zeros(shape) for tensor, shape in zip(inputs, shapes, strict=True)]
         for tensor, axis in zip(examples, self._axes, strict=True):
-            if axis is not None:
-                torch._dynamo.mark_dynamic(tensor, axis, min=2, max=self._window)
+            torch._dynamo.mark_dynamic(tensor, axis, min=2, max=self._window)
         # not among the options above: whether weights are constants is asked while tracing, before options count
         with inductor_config.patch(freezing=self._on_cpu, cpp_wrapper=self._on_cpu):
             self._network(*examples)

@@ -3,7 +3,6 @@
 What it leaves out, without changing a result beyond rounding:
 
 - **frames that have not started.** In pre-rolling they neither move nor, with causal attention, matter to others;
-- **memory at every step.** The window sees its keys and values, which are the same from one frame to the next;
 - **modulations that are known.** Times repeat with every frame, so the time and class vectors of every block, over
   half of a block's weights, are computed once for a stream and not at every step; those of pre-rolling in one go,
   as its T N windows have T N different times between them, not T T N;
@@ -84,30 +83,29 @@ class FastSampler(RollingSampler):
         moving = int((dt > 0).sum()) if self._causal else frames  # times fall with k: the first ones move
         rolling = bool((dt == dt[0]).all() and t[-1] + dt[-1] > 0 and t[0] > t[-1])
         inputs = video[:, :moving], audio[:, :moving], t[:moving]
-        velocity = self._at_known_times(*inputs, y, memory, keep=rolling)
+        if memory is not None:
+            inputs = memory.before(*inputs)
+        velocity = self._at_known_times(*inputs, y, keep=rolling)
         dt = dt[:moving].to(video.device)
         moved = [
-            torch.addcmul(state[:, :moving], dt.view(-1, *[1] * (state.ndim - 2)), speed)
+            torch.addcmul(state[:, :moving], dt.view(-1, *[1] * (state.ndim - 2)), speed[:, -moving:])
             for state, speed in zip((video, audio), velocity, strict=True)
         ]
         if moving == frames:
             return moved[0], moved[1]
         return torch.cat([moved[0], video[:, moving:]], 1), torch.cat([moved[1], audio[:, moving:]], 1)
 
-    def velocity(
-        self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None, memory: Memory | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """As the plain sampler's, for samples that share their times."""
-        return self._at_known_times(video, audio, t[0], y, memory, keep=False)
+    def _guided(self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self._at_known_times(video, audio, t[0], y, keep=False)  # samples share their times
 
     def _at_known_times(
-        self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None, memory: Memory | None, keep: bool
+        self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor]:
         labels = self._labels(y)
         if self._scales == (1, 1):
-            return self.network(video, audio, t, labels, keep, memory)
+            return self.network(video, audio, t, labels, keep)
         both = torch.cat([video, video]), torch.cat([audio, audio])
-        halves = (velocity.chunk(2) for velocity in self.network(*both, t, labels, keep, memory))
+        halves = (velocity.chunk(2) for velocity in self.network(*both, t, labels, keep))
         video, audio = (n + s * (label - n) for (label, n), s in zip(halves, self._scales, strict=True))
         return video, audio
 

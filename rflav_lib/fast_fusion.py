@@ -7,7 +7,7 @@ Video tokens are (k b n d) here, audio tokens (b k f d). What is known before a 
 scale, gate), see `rflav_lib.fast_transformer.Known`.
 """
 
-from typing import ClassVar, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -35,9 +35,6 @@ class FastFusion(nn.Module):
         dtype: of the matrix products of fast forms.
         packed: see `FastLinear`.
     """
-
-    FRAME_BY_FRAME: ClassVar = False
-    """Whether what becomes of a frame depends on this frame alone, so that others need not be there."""
 
     def __init__(self, fusion: Fusion, causal: bool, dtype: torch.dtype, packed: bool) -> None:
         super().__init__()
@@ -81,8 +78,6 @@ class FastFeedForwards(FastFusion):
 
 class FastAverageFusion(FastFeedForwards):
     """`AverageFusion` and `ConditionedAverageFusion`: matrix products in `dtype`, all between them in float32."""
-
-    FRAME_BY_FRAME: ClassVar = True
 
     def __init__(self, fusion: AverageFusion, causal: bool, dtype: torch.dtype, packed: bool) -> None:
         super().__init__(fusion, causal, dtype, packed)

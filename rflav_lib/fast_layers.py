@@ -6,8 +6,6 @@ from torch import Tensor, nn
 
 from rflav_lib.attention import SelfAttention
 
-KeysAndValues = tuple[Tensor, Tensor]
-
 
 class FastLinear(nn.Module):
     """A linear layer for one purpose only: to be run many times with weights that stay as they are.
@@ -77,60 +75,31 @@ class FastAttention(nn.Module):
 
         Returns (batch sequence d), the batch first whichever it was.
         """
-        return self._mixed(*self._heads(tokens, along), is_causal, mask)
-
-    def behind(
-        self, tokens: Tensor, along: int, past: Tensor | None, is_causal: bool
-    ) -> tuple[Tensor, KeysAndValues]:
-        """Attention of tokens that stand behind others, if there are any, whose keys and values are known: `past`.
-
-        Returns what `forward` does, and keys and values of the tokens themselves, (batch heads sequence d/heads) each.
-        `past` is a pair of such, stacked.
-        """
-        q, k, v = self._heads(tokens, along)
-        own = k, v
-        if past is not None:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        return self._mixed(q, k, v, is_causal), own
-
-    def _heads(self, tokens: Tensor, along: int) -> tuple[Tensor, Tensor, Tensor]:
         u, v, d = tokens.shape
         heads = self.qkv(tokens.reshape(u * v, d)).to(self.inner).view(u, v, 3, self.num_heads, -1)
         order = (2, 1, 3, 0, 4) if along == 0 else (2, 0, 3, 1, 4)
-        queries, keys, values = heads.permute(order)  # batch heads sequence d, without a copy
-        return queries, keys, values
-
-    def _mixed(
-        self, q: Tensor, k: Tensor, v: Tensor, is_causal: bool = False, mask: Tensor | None = None
-    ) -> Tensor:
-        batch, _, length, width = q.shape
+        q, k, v_ = heads.permute(order)  # batch heads sequence d, without a copy
         if self.short and mask is None and torch.compiler.is_compiling():
-            mixed = written_out_attention(q, k, v, is_causal)
+            mixed = written_out_attention(q, k, v_, is_causal)
         else:
-            if is_causal and k.shape[2] != length:  # the library would align the first key, not the last
-                mask, is_causal = _no_later(length, k.shape[2], q.device), False
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal)
-        rows = mixed.transpose(1, 2).reshape(batch * length, self.num_heads * width)
-        return self.out(rows.to(self.dtype)).view(batch, length, -1)
+            mixed = F.scaled_dot_product_attention(q, k, v_, attn_mask=mask, is_causal=is_causal)
+        batch, length = q.shape[0], q.shape[2]
+        return self.out(mixed.transpose(1, 2).reshape(batch * length, d).to(self.dtype)).view(
+            batch, length, d
+        )
 
 
 def written_out_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
     """`scaled_dot_product_attention` of (b heads n d) in element-wise products and sums.
 
-    There may be more keys than queries: the last ones are theirs, the others stand before. The compiler makes one loop
-    of it, for a dozen tokens in less time than a kernel that works in tiles; as it is written here, without a
-    compiler, it is slow.
+    The compiler makes one loop of it, for a dozen tokens in less time than a kernel that works in tiles; as it is
+    written here, without a compiler, it is slow.
     """
     scores = ((q * q.shape[-1] ** -0.5)[..., :, None, :] * k[..., None, :, :]).sum(-1)
     if is_causal:
-        scores = torch.where(_no_later(q.shape[2], k.shape[2], q.device), scores, -torch.inf)
+        token = torch.arange(q.shape[2], device=q.device)
+        scores = torch.where(token <= token[:, None], scores, -torch.inf)
     return (scores.softmax(-1)[..., None] * v[..., None, :, :]).sum(-2)
-
-
-def _no_later(queries: int, keys: int, device: torch.device) -> Tensor:
-    """Which keys a query may see (queries keys), where the last key is that of the last query."""
-    place = torch.arange(queries, device=device)[:, None] + (keys - queries)
-    return torch.arange(keys, device=device) <= place
 
 
 def can_pack(dtype: torch.dtype, device: torch.device) -> bool:

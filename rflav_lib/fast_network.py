@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from rflav_lib.fast_fusion import FastFusion, fast_form
-from rflav_lib.fast_layers import FastAttention, KeysAndValues, modulated
+from rflav_lib.fast_layers import FastAttention, modulated
 from rflav_lib.transformer import RFLAVBlock, RFLAVTransformer
 
 
@@ -26,10 +26,8 @@ class FastNetwork(nn.Module):
     def __init__(self, model: RFLAVTransformer, dtype: torch.dtype, packed: bool = True) -> None:
         super().__init__()
         self.patch, self.side = model.config.patch_size, model.config.latent_size // model.config.patch_size
-        self.slots = model.memory_layout.frames
-        longest = self.side**2, self.slots + model.config.window
+        longest = self.side**2, model.memory_layout.frames + model.config.window
         self.blocks = nn.ModuleList(FastBlock(block, dtype, packed, longest) for block in blocks_of(model))
-        self.has_past = self.slots > 0 and all(block.has_past for block in self.blocks)
         # the two embeddings and outputs are small: they stay in the model's own type
         self.patch_weight, self.patch_bias = _constants(model.video_embedding)
         self.mel_weight, self.mel_bias = _constants(model.audio_embedding)
@@ -48,20 +46,17 @@ class FastNetwork(nn.Module):
         conditions: Tensor,
         video_head: Tensor,
         audio_head: Tensor,
-        video_past: Tensor | None = None,
-        audio_past: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Frames (b k c h w), (b k f m) and the parts of `Known` -> velocities of the shapes and type of the frames.
-
-        With what `past` has made of the memory slots, where `has_past`, the frames are those of the window alone.
-        """
-        dtype, own = video.dtype, self.patch_weight.dtype
-        video, audio = self._embedded(video, audio, 0 if video_past is None else self.slots)
+        """Frames (b k c h w), (b k f m) and the parts of `Known` -> velocities of the shapes and type of the frames."""
+        dtype, own, frames = video.dtype, self.patch_weight.dtype, video.shape[1]
+        patches = rearrange(
+            video, "b k c (y p) (x q) -> k b (y x) (c p q)", p=self.patch, q=self.patch, y=self.side
+        )
+        video = F.linear(patches.to(own), self.patch_weight, self.patch_bias) + self.video_position[:frames]
+        audio = F.linear(audio.to(own), self.mel_weight, self.mel_bias) + self.audio_position[:, :frames]
+        video, audio = video.float(), audio.float()
         for number, block in enumerate(self.blocks):
-            past = None
-            if video_past is not None and audio_past is not None:
-                past = video_past[number], audio_past[number]
-            video, audio, _ = block(video, audio, video_known[number], audio_known[number], conditions, past)
+            video, audio = block(video, audio, video_known[number], audio_known[number], conditions)
         video = modulated(video, video_head[0], video_head[1]).to(own)
         audio = modulated(audio, audio_head[0], audio_head[1]).to(own)
         video = F.linear(video, self.video_head_weight, self.video_head_bias).to(dtype)
@@ -70,31 +65,6 @@ class FastNetwork(nn.Module):
             video, "k b (y x) (p q c) -> b k c (y p) (x q)", y=self.side, p=self.patch, q=self.patch
         )
         return video.contiguous(), audio
-
-    def past(
-        self, video: Tensor, audio: Tensor, video_known: Tensor, audio_known: Tensor, conditions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """What later frames see of memory slots (b m c h w), (b m f m): their keys and values in every block.
-
-        Of the video's temporal attention (depth 2 b*n heads m d/heads), of the audio's (depth 2 b heads m*f d/heads).
-        """
-        video, audio = self._embedded(video, audio, 0)
-        seen = []
-        for number, block in enumerate(self.blocks):
-            video, audio, own = block(video, audio, video_known[number], audio_known[number], conditions)
-            seen.append([torch.stack(pair) for pair in own])
-        of_video, of_audio = (torch.stack(part) for part in zip(*seen, strict=True))
-        return of_video, of_audio
-
-    def _embedded(self, video: Tensor, audio: Tensor, first: int) -> tuple[Tensor, Tensor]:
-        """Tokens (k b n d), (b k f d) in float32, with their places; `first` is the place of the first frame."""
-        own, places = self.patch_weight.dtype, slice(first, first + video.shape[1])
-        patches = rearrange(
-            video, "b k c (y p) (x q) -> k b (y x) (c p q)", p=self.patch, q=self.patch, y=self.side
-        )
-        video = F.linear(patches.to(own), self.patch_weight, self.patch_bias) + self.video_position[places]
-        audio = F.linear(audio.to(own), self.mel_weight, self.mel_bias) + self.audio_position[:, places]
-        return video.float(), audio.float()
 
 
 class FastBlock(nn.Module):
@@ -110,32 +80,25 @@ class FastBlock(nn.Module):
         self.temporal = FastAttention(block.video_temporal_attention, dtype, packed, longest[1])
         self.audio = FastAttention(block.audio_attention, dtype, packed)
         self.fusion: FastFusion = fast_form(block.fusion)(block.fusion, block.causal, dtype, packed)
-        # then what becomes of a frame does not depend on later ones, and these see of it what both attentions do
-        self.has_past = self.causal and self.fusion.FRAME_BY_FRAME
 
     def forward(
-        self, video: Tensor, audio: Tensor, video_known: Tensor, audio_known: Tensor, conditions: Tensor,
-        past: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor, tuple[KeysAndValues, KeysAndValues]]:  # fmt: skip
-        """Tokens (k b n d), (b k f d) and the block's part of `Known` -> tokens of the same shapes.
-
-        `past` is what is known of frames before these, see `FastNetwork.past`; also returned is the same of these.
-        """
-        video_past, audio_past = past or (None, None)
+        self, video: Tensor, audio: Tensor, video_known: Tensor, audio_known: Tensor, conditions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (k b n d), (b k f d) and the block's part of `Known` -> tokens of the same shapes."""
         k, b, n, d = video.shape
         shift, scale, gate = video_known[0]
         tokens = modulated(video, shift, scale).to(self.dtype)
         video = torch.addcmul(video, gate, self.spatial(tokens.view(k * b, n, d), along=1).view(k, b, n, d))
         shift, scale, gate = video_known[1]
         tokens = modulated(video, shift, scale).to(self.dtype)
-        mixed, video_own = self.temporal.behind(tokens.view(k, b * n, d), 0, video_past, self.causal)
+        mixed = self.temporal(tokens.view(k, b * n, d), along=0, is_causal=self.causal)
         video = torch.addcmul(video, gate, mixed.view(b, n, k, d).permute(2, 0, 1, 3))
         shift, scale, gate = audio_known[0]
         tokens = modulated(audio, shift, scale).to(self.dtype).flatten(1, 2)
-        mixed, audio_own = self.audio.behind(tokens, 1, audio_past, self.causal)
+        mixed = self.audio(tokens, along=1, is_causal=self.causal)
         audio = torch.addcmul(audio, gate, mixed.view_as(audio))
         video, audio = self.fusion(video, audio, video_known[2:], audio_known[1:], conditions)
-        return video, audio, (video_own, audio_own)
+        return video, audio
 
 
 def blocks_of(model: RFLAVTransformer) -> Iterable[RFLAVBlock]:

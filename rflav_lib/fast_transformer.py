@@ -17,7 +17,6 @@ from torch import Tensor
 from rflav_lib.compiling import CompiledNetwork, check_compiler
 from rflav_lib.fast_fusion import fast_form, triples
 from rflav_lib.fast_network import FastNetwork, blocks_of
-from rflav_lib.memory import Memory
 from rflav_lib.transformer import RFLAVTransformer
 
 
@@ -71,16 +70,10 @@ class FastTransformer:
         self.network = FastNetwork(model, self.dtype)
         self._compiled = None
         if compiled:
-            axes: tuple[int | None, ...] = (1, 1, *Known.AXES.values())
-            frames = model.config.window
-            if self.network.has_past:
-                axes += None, None
-            else:
-                frames += model.memory_layout.frames
+            axes, frames = (1, 1, *Known.AXES.values()), model.memory_layout.frames + model.config.window
             self._compiled = CompiledNetwork(self._unpacked, axes, frames)
         self._kept: OrderedDict[tuple, Known] = OrderedDict()
         self._expected: tuple[tuple[int, ...] | None, dict[float, int], Known] | None = None
-        self._past: tuple[Memory, int, tuple[int, ...] | None, tuple[Tensor, Tensor]] | None = None
 
     @torch.no_grad()
     def expect(self, times: Tensor, labels: tuple[int, ...] | None) -> None:
@@ -99,27 +92,12 @@ class FastTransformer:
             self._expected = labels, rows, self._compute(distinct, labels)
 
     def __call__(
-        self, video: Tensor, audio: Tensor, t: Tensor, labels: tuple[int, ...] | None, keep: bool = False,
-        memory: Memory | None = None,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        self, video: Tensor, audio: Tensor, t: Tensor, labels: tuple[int, ...] | None, keep: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Velocities of video (b k c h w) and audio (b k f m), at times t (k,) that all samples share.
 
         `keep` says that these times will come again. Gradients go back to video and audio where these ask for them.
-        `memory` stands in front of the window; a batch that is its streams several times over has it in front of each.
         """
-        if memory is None:
-            return self._velocity(video, audio, t, labels, keep)
-        copies = len(video) // len(memory.video)
-        if self.network.has_past:
-            return self._velocity(video, audio, t, labels, keep, self._past_of(memory, copies, labels))
-        inputs = memory.repeated(copies).before(video, audio, t)
-        video, audio = self._velocity(*inputs, labels, keep)
-        return video[:, memory.layout.frames :], audio[:, memory.layout.frames :]
-
-    def _velocity(
-        self, video: Tensor, audio: Tensor, t: Tensor, labels: tuple[int, ...] | None, keep: bool,
-        past: tuple[Tensor, ...] = (),
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         known = self._known(t, labels, keep)
         network: Callable[..., tuple[Tensor, ...]] = self.network
         if torch.is_grad_enabled() and (video.requires_grad or audio.requires_grad):
@@ -127,26 +105,9 @@ class FastTransformer:
         elif self._compiled and len(t) > 1:
             network = self._compiled
         video, audio = network(
-            video,
-            audio,
-            known.video,
-            known.audio,
-            known.conditions,
-            known.video_head,
-            known.audio_head,
-            *past,
+            video, audio, known.video, known.audio, known.conditions, known.video_head, known.audio_head
         )
         return video, audio
-
-    @torch.no_grad()
-    def _past_of(self, memory: Memory, copies: int, labels: tuple[int, ...] | None) -> tuple[Tensor, Tensor]:
-        """What the window sees of a memory: the same in all steps from one frame to the next, and kept for them."""
-        if self._past is None or self._past[0] is not memory or self._past[1:3] != (copies, labels):
-            slots = memory.repeated(copies)
-            known = self._known(memory.times, labels, keep=bool(memory.times.all()))
-            found = self.network.past(slots.video, slots.audio, known.video, known.audio, known.conditions)
-            self._past = memory, copies, labels, found
-        return self._past[3]
 
     @cached_property
     def _unpacked(self) -> FastNetwork:

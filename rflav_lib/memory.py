@@ -12,8 +12,6 @@ Both are ordinary frames to the network: video and audio attention see them as t
 does not see later, and causality holds. Each slot has a place of its own in the time tables. A slot that nothing has
 filled yet holds zeros at flow time 0, the time of noise: "nothing is known here". So the number of frames that the
 network takes never changes, and no mask is needed. The price is work: (m + T) / T of it, for m slots and a window of T.
-Slots stay as they are for the N steps from one frame to the next, and in a causal model do not depend on the window: so
-`FastSampler` computes once a frame what the window sees of them, which leaves (m/N + T) / T.
 """
 
 from dataclasses import dataclass, replace
@@ -96,12 +94,6 @@ class Memory:
         if self.layout.context:
             context = torch.cat([context[:, 1:], frame], dim=1)
         return torch.cat([sinks, context], dim=1)
-
-    def repeated(self, times: int) -> Self:
-        """The memory of a batch that is this one `times` over."""
-        return replace(
-            self, video=self.video.repeat(times, 1, 1, 1, 1), audio=self.audio.repeat(times, 1, 1, 1)
-        )
 
     def before(self, video: Tensor, audio: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Put the slots in front of a window video (b k c h w), audio (b k f m) and its times (b k) or (k,)."""

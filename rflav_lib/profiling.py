@@ -4,6 +4,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from rflav_lib.engine import FastSampler
 from rflav_lib.fast_layers import FastLinear
 from rflav_lib.fast_network import FastNetwork
 from rflav_lib.sampler import RollingSampler
-from rflav_lib.schedule import RollingSchedule
 from rflav_lib.transformer import RFLAVTransformer
 
 ROLLS = 5
@@ -45,13 +45,10 @@ def profiles(
     for name, sampler in samplers.items():
         # what is compiled here shows its kernels
         with inductor_config.patch({"cpp.enable_kernel_profile": True}):
-            window = sampler.preroll(video, audio, y)
-        generator = torch.Generator().manual_seed(0)
-        roll = lambda s=sampler, w=window, g=generator: s.roll(*w, g, y)  # noqa: E731
-        fast = sampler if isinstance(sampler, FastSampler) else None
-        dtype = fast.network.dtype if fast else model.dtype
+            roll = rolling(sampler, video, audio, y)
+        dtype = sampler.network.dtype if isinstance(sampler, FastSampler) else model.dtype
         step = median_seconds(roll, video.device) / sampler.steps_per_frame
-        flops = step_flops(model, video, audio, y, fast is not None)
+        flops = step_flops(sampler, model, video, audio, y)
         found[name] = {
             "step (ms)": 1000 * step,
             "GFLOP of a step": flops / 1e9,
@@ -61,6 +58,13 @@ def profiles(
             "shares of the time": shares(roll),
         }
     return found
+
+
+def rolling(sampler: RollingSampler, video: Tensor, audio: Tensor, y: Tensor | None) -> Callable[[], Any]:
+    """Makes one further frame each time that it is called; the first one has been made."""
+    stream = sampler.stream(video, audio, torch.Generator().manual_seed(0), y)
+    next(stream)
+    return partial(next, stream)
 
 
 def median_seconds(work: Callable[[], Any], device: torch.device, repeats: int = 2 * ROLLS) -> float:
@@ -95,22 +99,22 @@ def peak_flops(dtype: torch.dtype, device: torch.device) -> float:
     return 2 * size**3 / best
 
 
-@torch.no_grad()
-def step_flops(model: RFLAVTransformer, video: Tensor, audio: Tensor, y: Tensor | None, fast: bool) -> int:
-    """Operations of the matrix products of one step of a full window, two for each multiply-add."""
-    b, k = video.shape[:2]
-    t = torch.linspace(0.9, 0.1, k)
-    if not fast:
-        with FlopCounterMode(display=False) as counter:
-            model(video, audio, t.to(video.device).expand(b, -1), y)
-        return counter.get_total_flops()
-    sampler = FastSampler(model, RollingSchedule(model.config.window))
-    sampler.network.network = FastNetwork(model, model.dtype, packed=False)  # packed products are not counted
-    labels = None if y is None else tuple(y.tolist())
-    sampler.network(video, audio, t, labels, keep=True)
+def step_flops(
+    sampler: RollingSampler, model: RFLAVTransformer, video: Tensor, audio: Tensor, y: Tensor | None
+) -> float:
+    """Operations of the matrix products of one step of rolling, two for each multiply-add: an N-th of a frame's."""
+    if isinstance(sampler, FastSampler):
+        sampler = FastSampler(model, sampler.schedule, sampler.steps_per_frame)
+        # packed products are not counted
+        sampler.network.network = FastNetwork(model, model.dtype, packed=False)
+    roll = rolling(sampler, video, audio, y)
+    for _ in range(
+        model.memory_layout.frames + 1
+    ):  # times that come again are known from their second coming on
+        roll()
     with FlopCounterMode(display=False) as counter:
-        sampler.network(video, audio, t, labels, keep=True)
-    return counter.get_total_flops()
+        roll()
+    return counter.get_total_flops() / sampler.steps_per_frame
 
 
 def shares(roll: Callable[[], Any]) -> dict[str, float]:
