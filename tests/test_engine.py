@@ -261,7 +261,9 @@ def test_compiled_it_has_the_same_numbers(slots, monkeypatch):
     assert set(widths["network"]) == moving & {1} and set(widths["_compiled"]) == moving - {1}
     with profile(activities=[ProfilerActivity.CPU]) as trace:
         fast.preroll(*window_inputs(2, WINDOW)[:2])
-    compiled = {event.key for event in trace.key_averages() if event.key.startswith("aoti_")}  # called from C++
+    compiled = {
+        event.key for event in trace.key_averages() if event.key.startswith("aoti_")
+    }  # called from C++
     packed = any("linear_pointwise" in key or "mkl_linear" in key for key in compiled)
     assert packed == can_pack(torch.float32, torch.device("cpu")), "the compiler packs as the library does"
     found = shares(lambda: fast.preroll(*window_inputs(2, WINDOW)[:2]))
