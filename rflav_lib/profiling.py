@@ -108,9 +108,8 @@ def step_flops(
         # packed products are not counted
         sampler.network.network = FastNetwork(model, model.dtype, packed=False)
     roll = rolling(sampler, video, audio, y)
-    for _ in range(
-        model.memory_layout.frames + 1
-    ):  # times that come again are known from their second coming on
+    # times that come again are known from their second coming on; memory has other ones until its slots are full
+    for _ in range(model.memory_layout.frames + 1):
         roll()
     with FlopCounterMode(display=False) as counter:
         roll()
