@@ -100,7 +100,7 @@ def clips_of(pipe: RFLAVPipeline, setting: Setting, options: argparse.Namespace,
         return experiments.made(pipe, options.clips, options.frames, setting.steps, seed, BATCH)
     if setting.source in ("a2v", "v2a"):
         return completed(pipe, setting, options, seed)
-    real = experiments.real(WORLD, options.clips, options.frames, experiments.CONTROL_SEED + 2 * seed)
+    real = experiments.real(WORLD, options.clips, options.frames, experiments.control_seed(seed))
     if setting.source == "real":
         return real
     return [through_codecs(clip, pipe) for clip in tqdm(real, desc="through the codecs", unit="clip")]

@@ -113,6 +113,14 @@ def real(world: str, count: int, num_frames: int, seed: int = CONTROL_SEED) -> l
     return [make_clip(world, seed, index, num_frames, label).clip for index, label in enumerate(labels)]
 
 
+def control_seed(seed: int) -> int:
+    """The world's seed of the real clips that stand beside the models of seed `seed` of a study.
+
+    They are other clips for each, and never those that distances are taken to.
+    """
+    return CONTROL_SEED + 1_000 * seed
+
+
 def measured(pipeline: RFLAVPipeline, clips: Sequence[Clip]) -> dict[str, dict[str, float]]:
     """What the trackers of toy-landscape read from clips whose classes come in turn, with 95 % intervals.
 

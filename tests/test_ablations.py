@@ -146,3 +146,13 @@ def test_bad_options_are_refused_in_one_line(option, value, capsys):
     with pytest.raises(SystemExit):
         ablations.parse([option, value])
     assert f"{option} must be at least" in capsys.readouterr().err
+
+
+def test_real_clips_are_never_the_reference_beside_itself():
+    others = {experiments.REFERENCE_SEED, ablations.GIVEN_SEED}
+    seeds = [experiments.control_seed(seed) for seed in range(100)]
+    assert not others & set(seeds) and len(set(seeds)) == 100
+    reference = experiments.real(ablations.WORLD, 5, 20, experiments.REFERENCE_SEED)
+    for seed in range(3):
+        control = experiments.real(ablations.WORLD, 5, 20, experiments.control_seed(seed))
+        assert not any(np.array_equal(a.frames, b.frames) for a, b in zip(control, reference, strict=True))

@@ -9,9 +9,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
+from scipy.stats import binom
 
 from rflav_lib.data.toy_tracking.hiding import CHANCE
-from rflav_lib.metrics.toy import share_with_interval
 from rflav_lib.view.style import COLOURS
 
 SINK = "+sink"
@@ -19,11 +19,10 @@ SINK = "+sink"
 Reading = Mapping[str, int | None]
 Runs = Sequence[Mapping[str, Any]]
 FIGURES: dict[str, Callable[[Reading], bool]] = {
-    "comes back in its colour": lambda r: r["after"] == r["hue"],
-    "has its colour soon after": lambda r: r["later"] == r["hue"],
-    "comes back": lambda r: r["back"] is not None,
-    "has its colour until it goes": lambda r: r["before"] == r["hue"],
     "sounds like its colour soon after": lambda r: r["heard"] == r["hue"],
+    "has its colour soon after": lambda r: r["later"] == r["hue"],
+    "comes back in its colour": lambda r: r["after"] == r["hue"],
+    "comes back": lambda r: r["late"] is not None,
 }
 
 SHOWN = ("sounds like its colour soon after", "has its colour soon after", "comes back")
@@ -41,24 +40,32 @@ def hidden_frames(runs: Runs) -> list[int]:
     return [int(hidden) for hidden in runs[0]["readings"]]
 
 
-def recall(runs: Runs, setting: str, figure: str) -> dict[int, dict[str, float]]:
-    """Frames out of sight -> share of all clips for which a figure held, with its 95 % Wilson interval."""
+def recall(runs: Runs, setting: str, figure: str) -> dict[int, list[float]]:
+    """Frames out of sight -> share of the clips for which a figure held, seed by seed.
+
+    All seeds are tested on the same clips, so they are never counted together: what their shares have in common is
+    the setting's, how far they lie apart is what a training does.
+    """
     return {
-        hidden: share_with_interval(hit for seed in hits(runs, setting, figure, hidden) for hit in seed)
+        hidden: [float(np.mean(seed)) for seed in hits(runs, setting, figure, hidden)]
         for hidden in hidden_frames(runs)
     }
 
 
+def more_than_a_guess(hits: Sequence[bool]) -> bool:
+    """Whether so many right answers of one model would come by guessing in less than one of 40 cases (exact)."""
+    return float(binom.sf(sum(hits) - 1, len(hits), CHANCE)) < 0.025
+
+
 def table(runs: Runs, figure: str) -> str:
-    """Share of clips for each setting and time out of sight, with intervals over clips, and the seeds' range."""
+    """Share of clips for each setting and time out of sight: the mean over seeds, and in brackets each seed's."""
     lines = [f"| {figure} (%) | " + " | ".join(f"{n} frames" for n in hidden_frames(runs)) + " |"]
     lines.append("|---|" + "---|" * len(hidden_frames(runs)))
     for name in dict.fromkeys(run["setting"] for run in runs):
-        cells = []
-        for hidden, share in recall(runs, name, figure).items():
-            means = [100 * float(np.mean(seed)) for seed in hits(runs, name, figure, hidden)]
-            text = f"{100 * share['value']:.0f} ({100 * share['low']:.0f} to {100 * share['high']:.0f})"
-            cells.append(text + (f", seeds {min(means):.0f} to {max(means):.0f}" if len(means) > 1 else ""))
+        cells = [
+            f"{100 * float(np.mean(shares)):.0f} ({', '.join(f'{100 * share:.0f}' for share in shares)})"
+            for shares in recall(runs, name, figure).values()
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -67,16 +74,16 @@ def tables(content: Mapping[str, Any]) -> str:
     """All tables, Markdown."""
     setting = content["setting"]
     said = (
-        f"{setting['world']}: {setting['clips']} unseen clips for each time out of sight and seed, "
-        f"{setting['training steps']} training steps, N = {setting['steps per frame']}. 95 % Wilson intervals over "
-        f"all clips. A guessed colour is right in {CHANCE:.1%}; a ball that does not come back counts as forgotten."
+        f"{setting['world']}: {setting['clips']} unseen clips for each time out of sight, the same for each seed, "
+        f"{setting['training steps']} training steps, N = {setting['steps per frame']}. The mean over seeds, in "
+        f"brackets each. A guessed colour is right in {CHANCE:.1%}; a ball that does not come back counts as forgotten."
     )
     return "\n\n".join([said, *(table(content["runs"], figure) for figure in FIGURES)])
 
 
 def curves(content: Mapping[str, Any], figure: Figure | SubFigure | None = None) -> Figure | SubFigure:
     """Share of balls whose sound and whose picture have their colour once they are back, and of those that come back at
-    all, against the frames out of sight: a colour a window, a line style for with and without a sink.
+    all, against the frames out of sight: a colour a window, a line style for with and without a sink; a dot a seed.
 
     Args:
         content: as read from the JSON file.
@@ -89,22 +96,14 @@ def curves(content: Mapping[str, Any], figure: Figure | SubFigure | None = None)
     axes = figure.subplots(1, len(SHOWN), sharey=True)
     for axis, title in zip(axes, SHOWN, strict=True):
         for name in names:
-            found = recall(runs, name, title)
-            value, low, high = (
-                100 * np.array([share[key] for share in found.values()]) for key in ("value", "low", "high")
-            )
             window = name.removesuffix(SINK)
-            axis.errorbar(
-                [hidden * 1.02 ** names.index(name) for hidden in found],  # beside, not over each other
-                value,
-                (value - low, high - value),
-                color=COLOURS[1 + windows.index(window)],
-                linestyle="--" if name == window else "-",
-                marker="o" if name == window else "s",
-                markersize=4,
-                capsize=2,
-                label=name,
-            )
+            colour = COLOURS[1 + windows.index(window)]
+            found = recall(runs, name, title)
+            places = [hidden * 1.02 ** names.index(name) for hidden in found]  # beside, not over each other
+            means = [100 * float(np.mean(shares)) for shares in found.values()]
+            axis.plot(places, means, color=colour, linestyle="--" if name == window else "-", label=name)
+            for of_seed in zip(*found.values(), strict=True):
+                axis.plot(places, 100 * np.array(of_seed), ".", color=colour, markersize=5)
         axis.set_xscale("log")
         axis.set_xticks(hidden_frames(runs), map(str, hidden_frames(runs)))
         axis.minorticks_off()
