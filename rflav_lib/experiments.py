@@ -25,7 +25,7 @@ from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.files import read_json, write_json
 from rflav_lib.media import Clip
 from rflav_lib.metrics.longform import WindowFeatures, window_features, window_starts
-from rflav_lib.metrics.toy import read_clip, summarise
+from rflav_lib.metrics.toy import read_clip, summarise, through_codecs
 from rflav_lib.metrics.toy_classifier import ToyListener, ToyWatcher
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.train import run_to_the_end
@@ -111,6 +111,14 @@ def real(world: str, count: int, num_frames: int, seed: int = CONTROL_SEED) -> l
     """`count` real clips, the classes in turn."""
     labels: Sequence[int | None] = labels_in_turn(count, len(CLASSES[world])) or [None] * count
     return [make_clip(world, seed, index, num_frames, label).clip for index, label in enumerate(labels)]
+
+
+def coded(clips: Sequence[Clip], pipeline: RFLAVPipeline, name: str) -> list[Clip]:
+    """Clips through image codec, mel and vocoder, as generated ones come out of them; `name` stands at the bar.
+
+    Beside clips that only a camera has touched, a model would be blamed for what its codecs do.
+    """
+    return [through_codecs(clip, pipeline) for clip in tqdm(clips, desc=name, unit="clip")]
 
 
 def measured(pipeline: RFLAVPipeline, clips: Sequence[Clip]) -> dict[str, dict[str, float]]:
