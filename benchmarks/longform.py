@@ -71,8 +71,8 @@ Figures = dict[str, Any]
 
 
 def real_clips(pipe: RFLAVPipeline, world: str, seed: int, count: int, frames: int) -> list[Clip]:
-    """Real clips of a world, through the codecs; classes take turns, as they do in what is generated."""
-    return experiments.coded(experiments.real(world, count, frames, seed), pipe, "real clips")
+    """Real clips of a world, through codecs and stream; classes take turns, as they do in what is generated."""
+    return experiments.coded(experiments.real(world, count, frames, seed), pipe, "real clips", True)
 
 
 def networks(options: argparse.Namespace) -> list[FeatureNetwork]:

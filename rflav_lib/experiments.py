@@ -113,12 +113,14 @@ def real(world: str, count: int, num_frames: int, seed: int = CONTROL_SEED) -> l
     return [make_clip(world, seed, index, num_frames, label).clip for index, label in enumerate(labels)]
 
 
-def coded(clips: Sequence[Clip], pipeline: RFLAVPipeline, name: str) -> list[Clip]:
+def coded(clips: Sequence[Clip], pipeline: RFLAVPipeline, name: str, streamed: bool = False) -> list[Clip]:
     """Clips through image codec, mel and vocoder, as generated ones come out of them; `name` stands at the bar.
+
+    `streamed` for what stands beside clips of `pipeline.stream`, whose sound is decoded piece by piece.
 
     Beside clips that only a camera has touched, a model would be blamed for what its codecs do.
     """
-    return [through_codecs(clip, pipeline) for clip in tqdm(clips, desc=name, unit="clip")]
+    return [through_codecs(clip, pipeline, streamed) for clip in tqdm(clips, desc=name, unit="clip")]
 
 
 def measured(pipeline: RFLAVPipeline, clips: Sequence[Clip]) -> dict[str, dict[str, float]]:

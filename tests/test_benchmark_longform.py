@@ -28,7 +28,7 @@ def run(tmp_path_factory):
         patch.setattr(longform, "train_classifier", functools.partial(train_classifier, clips=6, steps=2))
         patch.setattr(longform, "REFERENCE_CLIPS", 2)
         patch.setattr(
-            experiments, "through_codecs", lambda clip, pipe: clip
+            experiments, "through_codecs", lambda clip, pipe, streamed: clip
         )  # an untrained one leaves no loops
         assert longform.main(arguments) == 0
     return arguments, json.loads((folder / "report.json").read_text()), folder
@@ -61,9 +61,9 @@ def test_what_is_printed_says_what_intervals_are_over_and_goes_to_the_last_windo
 
 
 def test_real_clips_went_through_the_codecs_in_turns_of_their_classes(monkeypatch):
-    monkeypatch.setattr(experiments, "through_codecs", lambda clip, pipe: (pipe, len(clip), clip.frames))
+    monkeypatch.setattr(experiments, "through_codecs", lambda clip, *args: (args, len(clip), clip.frames))
     found = longform.real_clips("pipe", "toy-landscape", 5, 6, 20)
-    assert [each[:2] for each in found] == [("pipe", 20)] * 6
+    assert [each[:2] for each in found] == [(("pipe", True), 20)] * 6
     assert np.array_equal(found[1][2], make_clip("toy-landscape", 5, 1, 20, 1).clip.frames)
 
 
