@@ -28,7 +28,7 @@ from rflav_lib.data.toy import CLASSES
 from rflav_lib.media import Clip
 from rflav_lib.metrics.comparison import interval
 from rflav_lib.metrics.distances import frechet
-from rflav_lib.metrics.toy import WORLD, read_clip, through_codecs
+from rflav_lib.metrics.toy import WORLD, read_clip
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
 from rflav_lib.view import ablations as ablations_view
@@ -103,7 +103,7 @@ def clips_of(pipe: RFLAVPipeline, setting: Setting, options: argparse.Namespace,
     real = experiments.real(WORLD, options.clips, options.frames, experiments.control_seed(seed))
     if setting.source == "real":
         return real
-    return [through_codecs(clip, pipe) for clip in tqdm(real, desc="through the codecs", unit="clip")]
+    return experiments.coded(real, pipe, "through the codecs")
 
 
 def figures(pipe: RFLAVPipeline, clips: Sequence[Clip], options: argparse.Namespace) -> dict[str, Any]:

@@ -16,8 +16,12 @@ Window by window, beside real clips that went through the codecs:
     trackers           class seen, class heard, offset of sound and picture
 
 The `increase` is the last window's distance minus the first one's. Remedies are set against the paper's clip by clip:
-intervals of the difference come from the same resamples of both. Every remedy and seed has its own file in
---folder, so whatever ends the run loses at most one sampling; trainings go on from their checkpoints. Then one JSON.
+intervals of the difference come from the same draws of both. They are over clips, within their classes, for these very
+models: what another training would change is not in them; more --seeds tell a little of it. `shares`, what each clip
+adds to the increase, is all that they need, so the report can be summed up anew without the clips.
+
+Every remedy and seed has its own file in --folder, so whatever ends the run loses at most one sampling; trainings go on
+from their checkpoints. Then one JSON.
 """
 
 import argparse
@@ -39,13 +43,13 @@ from rflav_lib.files import write_json
 from rflav_lib.media import Clip
 from rflav_lib.metrics.distances import frechet
 from rflav_lib.metrics.longform import Curve, WindowFeatures, distance_curve, drift_curve
-from rflav_lib.metrics.toy import WORLD, through_codecs
+from rflav_lib.metrics.toy import WORLD
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
 from rflav_lib.view import remedies
 
 WINDOW = 10
-RESAMPLES = 200
+RESAMPLES = 1000
 REFERENCE_CLIPS, REFERENCE_FRAMES, REFERENCE_STRIDE = 100, 40, 5
 Figures = dict[str, Any]
 
@@ -116,7 +120,7 @@ def figures(clips: Sequence[Clip], pipe: RFLAVPipeline, reference: dict[str, tor
     """Everything that is measured on one set of long clips."""
     found = experiments.windows(clips, WINDOW)
     result: Figures = {side: side_figures(found[side], reference[side]) for side in experiments.SIDES}
-    result["moved"] = rounded(drift_curve(found["picture"], RESAMPLES))
+    result["moved"] = rounded(drift_curve(found["picture"], RESAMPLES, classes=classes(len(clips))))
     cut = [parts(clip, WINDOW) for clip in clips]
     result["trackers"] = [
         experiments.measured(pipe, window)
@@ -126,14 +130,19 @@ def figures(clips: Sequence[Clip], pipe: RFLAVPipeline, reference: dict[str, tor
 
 
 def side_figures(windows: WindowFeatures, reference: torch.Tensor) -> Figures:
-    """The distance of every window, and the increase from the first to the last with its resamples."""
-    curve = distance_curve(windows, reference, frechet, RESAMPLES)
-    drawn = curve.resampled[:, -1] - curve.resampled[:, 0]
+    """The distance of every window; the increase from the first to the last, and each clip's share (n,) in it."""
+    clips = windows.values.shape[1]
+    curve = distance_curve(windows, reference, frechet, RESAMPLES, classes=classes(clips))
     return {
         **rounded(curve),
         "increase": float(curve.value[-1] - curve.value[0]),
-        "drawn": drawn.round(4).tolist(),
+        "shares": (curve.shares[:, -1] - curve.shares[:, 0]).round(6).tolist(),
     }
+
+
+def classes(clips: int) -> list[int] | None:
+    """The class of each clip, real or made."""
+    return experiments.labels_in_turn(clips, len(CLASSES[WORLD]))
 
 
 def rounded(curve: Curve) -> Figures:
@@ -152,7 +161,7 @@ class Study:
         self.options, self.folder = options, Path(options.folder)
         self.setting = {
             "steps": options.steps, "clips": options.clips, "windows": options.windows, "window": WINDOW,
-            "steps_per_frame": options.steps_per_frame,
+            "steps_per_frame": options.steps_per_frame, "intervals": "over clips, within classes",
         }  # fmt: skip
         self._reference: dict[str, torch.Tensor] | None = None
 
@@ -171,7 +180,7 @@ class Study:
         found = experiments.kept(file, lambda: {"setting": self.setting, **work()})
         if found["setting"] != self.setting:
             raise ValueError(
-                f"{file}: measured with {found['setting']}, not {self.setting}; take another --folder"
+                f"{file}: measured with {found['setting']}, not {self.setting}; delete it, or take another --folder"
             )
         return found
 
@@ -202,7 +211,9 @@ class Study:
 
     def _real(self, seed: int) -> Figures:
         pipe = self._any_pipeline(seed)
-        clips = coded(experiments.real(WORLD, self.options.clips, self.frames), pipe, "real clips")
+        clips = experiments.coded(
+            experiments.real(WORLD, self.options.clips, self.frames), pipe, "real clips"
+        )
         return figures(clips, pipe, self.reference(pipe))
 
     def _any_pipeline(self, seed: int) -> RFLAVPipeline:
@@ -227,7 +238,8 @@ class Study:
 
     def _measure_reference(self, pipe: RFLAVPipeline) -> Figures:
         clips = experiments.real(WORLD, REFERENCE_CLIPS, REFERENCE_FRAMES, experiments.REFERENCE_SEED)
-        found = experiments.windows(coded(clips, pipe, "reference"), WINDOW, REFERENCE_STRIDE)
+        clips = experiments.coded(clips, pipe, "reference")
+        found = experiments.windows(clips, WINDOW, REFERENCE_STRIDE)
         return {
             side: found[side].values.flatten(0, 1).numpy().round(6).tolist() for side in experiments.SIDES
         }
@@ -240,11 +252,6 @@ def check_start(place: str) -> None:
             f"{ROOT / place}: no model is there to be trained further; "
             f"make it first (an hour): python -m rflav_lib.train configs/{experiments.BASE.name}"
         )
-
-
-def coded(clips: Sequence[Clip], pipe: RFLAVPipeline, name: str) -> list[Clip]:
-    """Clips through image codec, mel and vocoder, as generated ones come out of them."""
-    return [through_codecs(clip, pipe) for clip in tqdm(clips, desc=name, unit="clip")]
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

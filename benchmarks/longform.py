@@ -8,6 +8,9 @@ r"""Do long videos stay as good as they begin, and do they loop? The paper's Fig
 Makes long clips (kept in outputs/longform: a run goes on where one was stopped) and measures them beside as many real
 clips of the toy world, which drift, loop and are in time to some degree too: features and distances window by window,
 loops with a threshold calibrated on clips known to loop or not, how good that test is, and synchrony at both ends.
+All real clips, the control and those that distances are measured from, went through the model's codecs, as generated
+ones do: what differs is not the codecs'. Intervals are over clips, within their classes, of this very model: how models
+differ that are trained alike they do not tell.
 Networks and LPIPS are stand-ins, named so, unless weights are given. Notebook 08 draws its figures from the file.
 """
 
@@ -25,11 +28,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from tqdm.auto import tqdm
 
-from rflav_lib import ROOT
+from rflav_lib import ROOT, experiments
 from rflav_lib.allocator import keep_freed_memory
-from rflav_lib.data.toy import CLASSES, make_clip
+from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import whole
 from rflav_lib.media import Clip
 from rflav_lib.metrics import long_measures
@@ -61,16 +63,16 @@ WORLDS = ("toy-landscape", "toy-dance")
 SHORTEST = 160  # frames: ten windows that do not overlap
 SHORT_LOOPS = 120  # frames: the loop test at the 12 s of an average AIST clip, and at the whole length
 EXAMPLES = 2  # clips whose strip and matrix are kept
+STEPS = {"jump": "second", "rise": "tenth", "last": "last"}
+INTERVALS = (
+    "intervals: 95 %, over clips of this very model; what another training would change is not in them"
+)
 Figures = dict[str, Any]
 
 
-def real_clips(world: str, seed: int, count: int, frames: int) -> list[Clip]:
-    """Real clips of a world; classes take turns, as they do in what is generated."""
-    classes = len(CLASSES[world])
-    return [
-        make_clip(world, seed, n, frames, n % classes if classes else None).clip
-        for n in tqdm(range(count), desc="real clips", unit="clip")
-    ]
+def real_clips(pipe: RFLAVPipeline, world: str, seed: int, count: int, frames: int) -> list[Clip]:
+    """Real clips of a world, through codecs and stream; classes take turns, as they do in what is generated."""
+    return experiments.coded(experiments.real(world, count, frames, seed), pipe, "real clips", True)
 
 
 def networks(options: argparse.Namespace) -> list[FeatureNetwork]:
@@ -157,8 +159,8 @@ def measure(pipe: RFLAVPipeline, options: argparse.Namespace) -> Figures:
         f"N{options.steps_per_frame}-{options.dtype}-{options.seed}"
     )
     generated = long_clips(pipe, options.clips, settings, folder)
-    real = real_clips(options.world, UNSEEN_SEED, options.clips, options.frames)
-    reference = real_clips(options.world, REFERENCE_SEED, REFERENCE_CLIPS, options.frames)
+    real = real_clips(pipe, options.world, UNSEEN_SEED, options.clips, options.frames)
+    reference = real_clips(pipe, options.world, REFERENCE_SEED, REFERENCE_CLIPS, options.frames)
     window = pipe.transformer.config.window
     labels = [label_of(pipe, number) for number in range(options.clips)]
     used = networks(options)
@@ -171,11 +173,13 @@ def measure(pipe: RFLAVPipeline, options: argparse.Namespace) -> Figures:
             "checkpoint": options.checkpoint.name,
             "window": window,
             "seed of the real clips": UNSEEN_SEED,
+            "real clips": "through the codecs",
+            "intervals": "over clips, within classes",
             "networks": {network.name: f"{network.layer}; {network.weights}" for network in used},
         },
         "provenance": provenance(),
         "curves": long_measures.drift_report(
-            generated, real, reference, used, options.stride, options.resamples, progress=True
+            generated, real, reference, used, options.stride, options.resamples, progress=True, classes=labels
         ),
         "loops": loops(generated, real, options, window),
         "sync": long_measures.sync_report(
@@ -192,15 +196,18 @@ def lines(report: Figures) -> list[str]:
     """What a terminal is told."""
 
     def shown(cell: Figures) -> str:
+        if cell["low"] is None:
+            return f"{cell['value']:.3g} (too few clips for an interval)"
         return f"{cell['value']:.3g} ({cell['low']:.3g} to {cell['high']:.3g})"
 
-    told = []
+    told = [INTERVALS]
     for title, curve in report["curves"].items():
         if "left out" in curve:
             told.append(f"{title}: left out, {curve['left out']}")
-        elif "rise" in curve:
-            cells = ", ".join(f"{kind} {shown(cell)}" for kind, cell in curve["rise"].items())
-            told.append(f"{title}, climb from the first window to the tenth: {cells}")
+        for step, place in STEPS.items():
+            if step in curve:
+                cells = ", ".join(f"{kind} {shown(cell)}" for kind, cell in curve[step].items())
+                told.append(f"{title}, climb from the first window to the {place}: {cells}")
     for length, found in report["loops"].items():
         if not isinstance(found, dict):
             continue
@@ -235,7 +242,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stride", type=int, default=8, help="from window to window (default: %(default)s)")
-    parser.add_argument("--resamples", type=int, default=200, help="for intervals (default: %(default)s)")
+    parser.add_argument("--resamples", type=int, default=1000, help="for intervals (default: %(default)s)")
     parser.add_argument(
         "--known", type=int, default=60, help="dances that judge the loop test (default: %(default)s)"
     )

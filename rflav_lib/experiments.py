@@ -25,7 +25,7 @@ from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.files import read_json, write_json
 from rflav_lib.media import Clip
 from rflav_lib.metrics.longform import WindowFeatures, window_features, window_starts
-from rflav_lib.metrics.toy import read_clip, summarise
+from rflav_lib.metrics.toy import read_clip, summarise, through_codecs
 from rflav_lib.metrics.toy_classifier import ToyListener, ToyWatcher
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.train import run_to_the_end
@@ -119,6 +119,16 @@ def control_seed(seed: int) -> int:
     They are other clips for each, and never those that distances are taken to.
     """
     return CONTROL_SEED + 1_000 * seed
+
+
+def coded(clips: Sequence[Clip], pipeline: RFLAVPipeline, name: str, streamed: bool = False) -> list[Clip]:
+    """Clips through image codec, mel and vocoder, as generated ones come out of them; `name` stands at the bar.
+
+    `streamed` for what stands beside clips of `pipeline.stream`, whose sound is decoded piece by piece.
+
+    Beside clips that only a camera has touched, a model would be blamed for what its codecs do.
+    """
+    return [through_codecs(clip, pipeline, streamed) for clip in tqdm(clips, desc=name, unit="clip")]
 
 
 def measured(pipeline: RFLAVPipeline, clips: Sequence[Clip]) -> dict[str, dict[str, float]]:

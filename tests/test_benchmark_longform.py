@@ -4,9 +4,12 @@ import functools
 import json
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from benchmarks import longform
+from rflav_lib import experiments
+from rflav_lib.data.toy import make_clip
 from rflav_lib.metrics.sync_classifier import train_classifier
 from rflav_lib.view import longform as figures
 from tests.tiny import tiny_pipeline
@@ -24,23 +27,44 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(longform, "train_classifier", functools.partial(train_classifier, clips=6, steps=2))
         patch.setattr(longform, "REFERENCE_CLIPS", 2)
+        patch.setattr(
+            experiments, "through_codecs", lambda clip, pipe, streamed: clip
+        )  # an untrained one leaves no loops
         assert longform.main(arguments) == 0
     return arguments, json.loads((folder / "report.json").read_text()), folder
 
 
 def test_the_report_holds_everything_with_where_it_comes_from(run):
     arguments, report, folder = run
+    assert report["settings"]["real clips"] == "through the codecs"
     assert report["settings"]["world"] == "toy-dance" and report["settings"]["window"] == 4
     assert report["command"].endswith(" ".join(arguments[-2:])) and report["provenance"]["versions"]["torch"]
     assert sum("left out" in curve for curve in report["curves"].values()) == 2  # 2 clips, 64 features
     drift = report["curves"]["drift, stand-in toy watcher"]
-    assert drift["starts"] == list(range(0, 145, 16)) and {"jump", "rise"} < drift.keys()
+    assert drift["starts"] == list(range(0, 145, 16)) and {"jump", "rise", "last"} < drift.keys()
     assert [name for name in report["loops"] if name.endswith("frames")] == ["120 frames", "160 frames"]
     real = report["loops"]["160 frames"]["real"]
     assert real["share"]["depth"]["value"] == 1, "real dances loop"
     assert real["periods"]["window"] == 4 and len(real["readings"]) == 2
     assert set(report["sync"]) == {"classifier", "offset", "AV-Align", "beats"}
     assert len(list((folder / "clips").glob("*.npz"))) == 2
+
+
+def test_what_is_printed_says_what_intervals_are_over_and_goes_to_the_last_window(run):
+    told = longform.lines(run[1])
+    assert told[0].startswith("intervals: 95 %, over clips of this very model")
+    for step in ("second", "tenth", "last"):
+        start = f"drift, stand-in toy listener, climb from the first window to the {step}: generated "
+        assert sum(line.startswith(start) for line in told) == 1
+    kernel = next(line for line in told if line.startswith("kernel distance"))
+    assert "too few clips for an interval" in kernel, "2 clips"
+
+
+def test_real_clips_went_through_the_codecs_in_turns_of_their_classes(monkeypatch):
+    monkeypatch.setattr(experiments, "through_codecs", lambda clip, *args: (args, len(clip), clip.frames))
+    found = longform.real_clips("pipe", "toy-landscape", 5, 6, 20)
+    assert [each[:2] for each in found] == [(("pipe", True), 20)] * 6
+    assert np.array_equal(found[1][2], make_clip("toy-landscape", 5, 1, 20, 1).clip.frames)
 
 
 def test_every_figure_is_drawn_from_the_file_alone(run):

@@ -65,7 +65,31 @@ def test_the_increase_is_the_last_window_beyond_the_first_with_an_interval_that_
     found = run_with([1.0, 5.0, 2.0])["picture"]
     assert found["value"] == pytest.approx([1, 25, 4], rel=0.15)
     assert found["increase"] == pytest.approx(3, rel=0.15)
-    assert np.quantile(found["drawn"], 0.025) < 3 < np.quantile(found["drawn"], 0.975)
+    assert len(found["shares"]) == 200 and sum(found["shares"]) == pytest.approx(0, abs=1e-3)
+    assert np.linalg.norm(found["shares"]) == pytest.approx(
+        0.35, rel=0.2
+    )  # sd of |2 + e|^2 - |1 + e'|^2, by hand
+
+
+def test_a_summary_has_the_interval_that_many_runs_have():
+    """The increase of 40 further runs lies where the interval of one run says."""
+    increases = [run_with([1.0, 1.2], seed)["picture"]["increase"] for seed in range(10, 50)]
+    one = remedies.summary({"paper": {"0": run_with([1.0, 1.2])}})["paper"]["picture"]["increase"]
+    assert (one["high"] - one["low"]) / 3.92 == pytest.approx(np.std(increases), rel=0.3)
+
+
+def test_reports_of_draws_over_all_clips_are_still_summed_up_and_not_mixed_with_others():
+    new = run_with([1.0, 2.0])
+    side = {key: value for key, value in new["picture"].items() if key != "shares"}
+    increase = side["increase"]
+    drawn = {**side, "drawn": [increase - 1, increase, increase + 1]}
+    old = {**new, "picture": drawn, "sound": drawn}
+    found = remedies.summary({"paper": {"0": old}, "sink": {"0": old}})
+    assert found["sink"]["picture"]["increase"]["low"] == pytest.approx(increase - 0.95)
+    assert found["sink"]["picture"]["increase minus the paper's"]["high"] == pytest.approx(0)
+    for runs in ({"paper": {"0": new}, "sink": {"0": old}}, {"paper": {"0": old, "1": new}}):
+        with pytest.raises(ValueError, match="measure all with one version of benchmarks/drift.py"):
+            remedies.summary(runs)
 
 
 def test_the_summary_averages_seeds_and_compares_with_the_paper():
@@ -80,7 +104,8 @@ def test_the_summary_averages_seeds_and_compares_with_the_paper():
     paper = table["paper"]["picture"]
     assert paper["increase over the paper's"] == 1 and len(paper["by_seed"]) == 2
     assert paper["increase"]["value"] == pytest.approx(np.mean(paper["by_seed"]))
-    assert set(paper["increase minus the paper's"].values()) == {0}, "resampled by the same draws"
+    itself = paper["increase minus the paper's"]
+    assert list(itself.values()) == pytest.approx([0, 0, 0], abs=1e-12), "resampled by the same draws"
     beside = row["increase minus the paper's"]  # seed 0 alone: the paper's other seed has no partner
     assert beside["low"] < beside["value"] < beside["high"]
     assert beside["value"] == pytest.approx(row["increase"]["value"] - paper["by_seed"][0])
@@ -88,6 +113,7 @@ def test_the_summary_averages_seeds_and_compares_with_the_paper():
         "increase over the paper's" not in remedies.summary({"context": runs["context"]})["context"]["sound"]
     )
     shown = remedies.table(table)
+    assert shown.startswith("Intervals: 95 %, over clips, for these very models; what another training")
     first, second = shown.splitlines()[-2:]
     assert first.startswith("| paper | ") and "90% / 90% | 12 / 12 |" in first and ") |  | " in first
     assert f"| {remedies.shown(beside)} |" in second

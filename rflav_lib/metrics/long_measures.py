@@ -17,6 +17,7 @@ from torch import Tensor
 from rflav_lib.data.toy_trackers import av_offset
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
+from rflav_lib.metrics.curves import Classes
 from rflav_lib.metrics.distances import FAD_SCALE, Distance, frechet, kernel_distance
 from rflav_lib.metrics.features import FeatureNetwork
 from rflav_lib.metrics.long_clips import part
@@ -52,8 +53,9 @@ def drift_report(
     reference: Sequence[Clip],
     networks: Sequence[FeatureNetwork],
     stride: int = 8,
-    resamples: int = 200,
+    resamples: int = 1000,
     progress: bool = False,
+    classes: Classes = None,
 ) -> dict[str, Figures]:
     """Fig. 5: for each network the drift of its features and its distances to real clips, window by window.
 
@@ -65,12 +67,14 @@ def drift_report(
         stride: frames from one window to the next.
         resamples: for the intervals.
         progress: show bars.
+        classes: of each clip, in both sets, if they take turns: intervals are over clips within classes.
 
     Returns:
         Title -> first frames of the windows, three curves ("generated", "real", "beyond": their difference), and what
         each climbs from the first window to the second ("jump") and to the tenth ("rise") of those that do not
-        overlap. A Fréchet distance of no more clips than it has features would say nothing: it is left out, and
-        `"left out"` says why.
+        overlap, and to the very last one ("last"). Intervals are over clips of this one model; they hold nothing of
+        how models differ that are trained alike. A Fréchet distance of no more clips than it has features would say
+        nothing: it is left out, and `"left out"` says why.
     """
     found: dict[str, Figures] = {}
     sets = {"generated": generated, "real": real}
@@ -81,15 +85,18 @@ def drift_report(
         }
         values = clip_windows(reference, network, stride=WINDOW, progress=progress).values.flatten(0, 1)
         drawn = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))[:REFERENCE]
-        found |= _distances(windows, values[drawn], network, resamples)
+        found |= _distances(windows, values[drawn], network, resamples, classes)
         found[f"drift, {network.name}"] = _pair(
-            {name: drift_curve(each, resamples, seed) for seed, (name, each) in enumerate(windows.items())}
+            {
+                name: drift_curve(each, resamples, seed, classes)
+                for seed, (name, each) in enumerate(windows.items())
+            }
         )
     pixels = PixelStatistics()
     found[f"drift, {pixels}"] = _pair(
         {
             name: drift_curve(
-                window_features([c.frames for c in clips], pixels, stride=stride), resamples, seed
+                window_features([c.frames for c in clips], pixels, stride=stride), resamples, seed, classes
             )
             for seed, (name, clips) in enumerate(sets.items())
         }
@@ -98,7 +105,11 @@ def drift_report(
 
 
 def _distances(
-    windows: dict[str, WindowFeatures], reference: torch.Tensor, network: FeatureNetwork, resamples: int
+    windows: dict[str, WindowFeatures],
+    reference: torch.Tensor,
+    network: FeatureNetwork,
+    resamples: int,
+    classes: Classes,
 ) -> dict[str, Figures]:
     """Both distances of one network; the sound's Fréchet distance has the factor that published FADs have."""
     _, videos, width = windows["generated"].values.shape
@@ -116,7 +127,9 @@ def _distances(
             continue
         factor = scale if distance is frechet else 1.0
         curves = {
-            name: distance_curve(each, reference, partial(_scaled, distance, factor), resamples, seed)
+            name: distance_curve(
+                each, reference, partial(_scaled, distance, factor), resamples, seed, classes
+            )
             for seed, (name, each) in enumerate(windows.items())
         }
         found[title] = _pair(curves)
@@ -124,13 +137,13 @@ def _distances(
 
 
 def _pair(curves: dict[str, Curve]) -> Figures:
-    """Generated, real and their difference; what each climbs from the first window to the second, and to the tenth."""
+    """Generated, real and their difference; what each climbs from the first window to the second, tenth and last."""
     curves = {**curves, "beyond": beyond(curves["generated"], curves["real"])}
     starts = curves["real"].starts
     found: Figures = {"starts": list(starts)}
     for name, curve in curves.items():
         found[name] = {key: getattr(curve, key).tolist() for key in ("value", "low", "high")}
-    for title, last in (("jump", WINDOW), ("rise", TENTH)):
+    for title, last in (("jump", WINDOW), ("rise", TENTH), ("last", starts[-1])):
         if last in starts:
             found[title] = {name: rise(curve, 0, last) for name, curve in curves.items()}
     return found

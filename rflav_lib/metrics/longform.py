@@ -21,13 +21,18 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from rflav_lib.media import Clip
+from rflav_lib.metrics.curves import Array, Classes, Curve, beyond, rise, with_interval, within_classes
 from rflav_lib.metrics.features import FeatureNetwork, resampled
 
 Features = Callable[[Tensor], Tensor]
 """Clips uint8 (b k h w 3) -> features (b d)."""
 Distance = Callable[[Tensor, Tensor], float]
 """Features (n d) of the reference, features (m d) of what is measured -> a number."""
-Array = NDArray[np.float64]
+
+__all__ = [
+    "WINDOW", "Array", "Classes", "Curve", "Distance", "Features", "PixelStatistics", "WindowFeatures", "beyond",
+    "clip_windows", "distance_curve", "drift_curve", "rise", "window_features", "window_starts",
+]  # fmt: skip
 
 WINDOW = 16
 """Frames of a window: what FVD's network looks at."""
@@ -50,23 +55,6 @@ class WindowFeatures:
     def __repr__(self) -> str:
         windows, videos, width = self.values.shape
         return f"WindowFeatures({windows} windows of {self.size} frames, {videos} videos, {width} features)"
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A figure for each window, with a 95 % bootstrap interval over videos.
-
-    Attributes:
-        starts: first frame of each window w.
-        value, low, high: (w,); low and high are NaN where no resamples were asked for.
-        resampled: (resamples w), the curve of each set of videos drawn with replacement.
-    """
-
-    starts: tuple[int, ...]
-    value: Array
-    low: Array
-    high: Array
-    resampled: Array
 
 
 def window_starts(length: int, size: int = WINDOW, stride: int = 1) -> range:
@@ -181,27 +169,43 @@ def _everywhere(
     return WindowFeatures(tuple(starts), rearrange(torch.cat(found), "(w n) d -> w n d", n=videos), size)
 
 
-def drift_curve(windows: WindowFeatures, resamples: int = 1000, seed: int = 0) -> Curve:
-    """How far the features of window w are from those of window 0: Euclidean for each video, mean over videos."""
+def drift_curve(
+    windows: WindowFeatures, resamples: int = 1000, seed: int = 0, classes: Classes = None
+) -> Curve:
+    """How far the features of window w are from those of window 0: Euclidean for each video, mean over videos.
+
+    Args:
+        windows: of the videos that are measured.
+        resamples: for the interval; 0: none.
+        seed: of the resamples.
+        classes: of each video, if classes take turns; see `rflav_lib.metrics.curves`.
+    """
     moved = (windows.values - windows.values[:1]).norm(dim=-1).T.numpy()  # n w
-    drawn = [moved[index].mean(axis=0) for index in _draws(len(moved), resamples, seed)]
-    return _curve(windows.starts, moved.mean(axis=0), drawn)
+    shares = within_classes(moved / len(moved), classes)
+    return with_interval(windows.starts, moved.mean(axis=0), shares, resamples, seed, classes)
 
 
 def distance_curve(
-    windows: WindowFeatures, reference: Tensor, distance: Distance, resamples: int = 0, seed: int = 0
+    windows: WindowFeatures,
+    reference: Tensor,
+    distance: Distance,
+    resamples: int = 0,
+    seed: int = 0,
+    classes: Classes = None,
 ) -> Curve:
     """Any distance between the videos' window w and one reference: the other curves of Fig. 5.
 
-    Videos drawn with replacement lie further from anything, as fewer would. So only the *spread* of the resamples is
-    used, about the value.
+    A set in which classes take turns has fewer pairs of one class than independent draws would have, so a kernel
+    distance comes out a little low: alike in all windows, and in generated and real sets of one size.
 
     Args:
         windows: of the videos that are measured.
         reference: features (n d) of real clips.
         distance: such as `rflav_lib.metrics.distances.frechet`.
-        resamples: for the interval; each costs one distance a window.
+        resamples: for the interval, which costs one distance for each video and window; 0: none. Less than 3 videos
+            have none either: it is NaN.
         seed: of the resamples.
+        classes: of each video, if classes take turns; see `rflav_lib.metrics.curves`.
 
     Raises:
         ValueError: features of another width than the reference's.
@@ -215,47 +219,16 @@ def distance_curve(
     def along(values: Tensor) -> Array:
         return np.array([distance(reference, window) for window in values])
 
-    draws = _draws(windows.values.shape[1], resamples, seed)
     value = along(windows.values)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # few videos: the line above has said so already
-        drawn = np.array([along(windows.values[:, index]) for index in draws]).reshape(resamples, len(value))
-    centred = drawn - drawn.mean(axis=0) + value if resamples else drawn
-    return _curve(windows.starts, value, list(centred))
-
-
-def rise(curve: Curve, first: int, last: int) -> dict[str, float]:
-    """How much a curve climbs from the window that begins at frame `first` to the one at `last`, with its interval.
-
-    Raises:
-        ValueError: no window begins there.
-    """
-    for start in (first, last):
-        if start not in curve.starts:
-            raise ValueError(f"no window begins at frame {start}; windows begin at {curve.starts}")
-    a, b = curve.starts.index(first), curve.starts.index(last)
-    drawn = curve.resampled[:, b] - curve.resampled[:, a]
-    low, high = np.quantile(drawn, (0.025, 0.975)) if len(drawn) else (np.nan, np.nan)
-    return {"value": float(curve.value[b] - curve.value[a]), "low": float(low), "high": float(high)}
-
-
-def beyond(generated: Curve, control: Curve) -> Curve:
-    """Generated minus control, for each window, with the interval of the difference of two independent sets.
-
-    Where the interval holds 0, generated videos move no further than real ones do.
-
-    Raises:
-        ValueError: windows that do not correspond, or curves without the same number of resamples.
-    """
-    if generated.starts != control.starts:
-        raise ValueError(
-            "the two curves have different windows: measure both with one length, size and stride"
-        )
-    if len(generated.resampled) != len(control.resampled):
-        raise ValueError("the two curves need the same number of resamples")
-    # the control's draws in another order: draws of one seed would hang together
-    drawn = generated.resampled - control.resampled[::-1]
-    return _curve(generated.starts, generated.value - control.value, list(drawn))
+    count = windows.values.shape[1]
+    shares = np.full((count, len(value)), np.nan)
+    if resamples and count > 2:
+        everyone = torch.arange(count)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # few videos: the line above has said so already
+            without = np.array([along(windows.values[:, everyone != video]) for video in everyone])
+        shares = within_classes(-(count - 1) / count * without, classes)
+    return with_interval(windows.starts, value, shares, resamples, seed, classes)
 
 
 class PixelStatistics:
@@ -289,16 +262,3 @@ def _check_videos(videos: Sequence[NDArray[np.uint8]]) -> None:
                 f"video {number} has shape {video.shape}, video 0 {videos[0].shape}: "
                 "cut all to one length, and to one size"
             )
-
-
-def _draws(count: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng(seed).integers(count, size=(resamples, count))
-
-
-def _curve(starts: tuple[int, ...], value: Array, drawn: Sequence[Array]) -> Curve:
-    resampled = np.array(drawn).reshape(len(drawn), len(value))
-    if len(resampled):
-        low, high = np.quantile(resampled, (0.025, 0.975), axis=0)
-    else:
-        low = high = np.full(len(value), np.nan)
-    return Curve(starts, value, low, high, resampled)

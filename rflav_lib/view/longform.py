@@ -25,7 +25,7 @@ COLUMNS = 4  # panels in a line
 
 
 def curves(report: Report, figure: Figure | SubFigure | None = None) -> Figure | SubFigure:
-    """Fig. 5: each measure window by window, generated and real, with 95 % intervals over clips."""
+    """Fig. 5: each measure window by window, generated and real, with 95 % intervals over clips of this very model."""
     found = {title: each for title, each in report["curves"].items() if "left out" not in each}
     rows = -(-len(found) // COLUMNS)
     figure = figure or plt.figure(figsize=(9.5, 2.3 * rows), layout="constrained")
@@ -34,7 +34,9 @@ def curves(report: Report, figure: Figure | SubFigure | None = None) -> Figure |
         seconds = np.array(each["starts"]) / FRAME_RATE
         for kind, (colour, line) in LOOKS.items():
             axis.plot(seconds, each[kind]["value"], line, color=colour, label=kind)
-            axis.fill_between(seconds, each[kind]["low"], each[kind]["high"], color=colour, alpha=0.2, lw=0)
+            # an end is None, here NaN, where there were too few clips
+            low, high = (np.array(each[kind][end], float) for end in ("low", "high"))
+            axis.fill_between(seconds, low, high, color=colour, alpha=0.2, lw=0)
         axis.set_title(title.replace(", ", "\n", 1), fontsize=7)
         axis.tick_params(labelsize=7)
         axis.set_xlabel("window begins at (s)", fontsize=8)

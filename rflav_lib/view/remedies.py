@@ -10,10 +10,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
-from rflav_lib.experiments import SIDES
+from rflav_lib.data.toy import CLASSES
+from rflav_lib.experiments import SIDES, labels_in_turn
+from rflav_lib.metrics.curves import drawn_sums, interval
+from rflav_lib.metrics.toy import WORLD
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#882255", "#999933", "#332288")
-
+RESAMPLES = 2000
+INTERVALS = (
+    "Intervals: 95 %, over clips, for these very models; what another training would change is not in them."
+)
 
 Figures = dict[str, Any]
 Runs = Mapping[str, Mapping[str, Figures]]
@@ -23,8 +29,14 @@ Runs = Mapping[str, Mapping[str, Figures]]
 def summary(runs: Runs) -> dict[str, Figures]:
     """Of each remedy: distances of the first and last window, the increase, and how it stands to the paper's.
 
-    The intervals are over clips, for these very models: seeds are averaged in every resample. How much models differ
-    is told by `by_seed`.
+    The intervals are over clips within their classes, for these very models: seeds are averaged in every draw. How much
+    models differ that are trained alike is not in them; a little of it is told by `by_seed`.
+
+    Runs of reports from before there were `shares` hold draws over all clips, `drawn`: their intervals are over clips
+    too, but far too wide, since a draw changed how often each class was there.
+
+    Raises:
+        ValueError: runs of both kinds, or of different numbers of clips.
     """
     table = {name: _row(list(seeds.values())) for name, seeds in runs.items()}
     for name, seeds in runs.items():
@@ -32,10 +44,11 @@ def summary(runs: Runs) -> dict[str, Figures]:
         ours, papers = [seeds[seed] for seed in common], [runs["paper"][seed] for seed in common]
         for side in SIDES if common else ():
             increase, beside = (float(_mean(of, side, "increase")) for of in (ours, papers))
-            # every set is resampled by the same draws, and clip i is of one class in all of them
-            drawn = _mean(ours, side, "drawn") - _mean(papers, side, "drawn")
+            # every set is drawn from alike, and clip i is of one class in all of them
+            signs = [1] * len(ours) + [-1] * len(papers)
+            drawn = increase - beside + _spread([*ours, *papers], side, signs)
             table[name][side]["increase over the paper's"] = increase / beside if beside else None
-            table[name][side]["increase minus the paper's"] = _interval(increase - beside, drawn)
+            table[name][side]["increase minus the paper's"] = interval(increase - beside, drawn)
     return table
 
 
@@ -43,11 +56,12 @@ def _row(seeds: list[Figures]) -> Figures:
     """The runs of one remedy, averaged."""
     found: Figures = {"seeds": len(seeds)}
     for side in SIDES:
+        increase = float(_mean(seeds, side, "increase"))
         values = _mean(seeds, side, "value")
         found[side] = {
             "first": float(values[0]),
             "last": float(values[-1]),
-            "increase": _interval(float(_mean(seeds, side, "increase")), _mean(seeds, side, "drawn")),
+            "increase": interval(increase, increase + _spread(seeds, side, [1] * len(seeds))),
             "by_seed": [run[side]["increase"] for run in seeds],
         }
     found["trackers"] = {
@@ -65,15 +79,27 @@ def _mean(seeds: Iterable[Figures], side: str, figure: str) -> Any:
     return np.mean([run[side][figure] for run in seeds], axis=0)
 
 
-def _interval(value: float, drawn: Any) -> dict[str, float]:
-    """A value with the middle 95 % of its resamples."""
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return {"value": value, "low": float(low), "high": float(high)}
+def _spread(runs: list[Figures], side: str, signs: list[int]) -> Any:
+    """Draws (resamples,), about 0, of the mean increase of runs of sign 1, minus that of runs of sign -1."""
+    weights = [sign / signs.count(sign) for sign in signs]
+    kind = "shares" if "shares" in runs[0][side] else "drawn"
+    if len({len(run[side].get(kind, ())) for run in runs}) > 1:
+        raise ValueError(
+            "the runs hold different kinds or numbers of clips: measure all with one version of benchmarks/drift.py"
+        )
+    if kind == "drawn":
+        parts = [np.array(run[side]["drawn"]) - run[side]["increase"] for run in runs]
+        return np.einsum("r,rn->n", weights, parts)
+    shares = np.einsum("r,rn->n", weights, [run[side]["shares"] for run in runs])
+    classes = labels_in_turn(len(shares), len(CLASSES[WORLD]))
+    return drawn_sums(shares[:, None], RESAMPLES, classes=classes)[:, 0]
 
 
 def table(summary: Mapping[str, Any]) -> str:
-    """The summary as Markdown, a row a remedy."""
+    """The summary as Markdown, a row a remedy, below a line that says what the intervals are over."""
     lines = [
+        INTERVALS,
+        "",
         "| | " + " | ".join(f"{side}: first | last | increase (95 %) | minus the paper's (95 %)" for side in SIDES)
         + " | class seen, first / last | offset (ms), first / last |",
         "|---" * (3 + 4 * len(SIDES)) + "|",

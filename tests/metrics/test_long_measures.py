@@ -56,8 +56,31 @@ def test_what_climbs_is_found_and_what_does_not_is_not():
             np.array(faded[title][kind]["value"]) for kind in ("generated", "real", "beyond")
         )
         assert np.allclose(generated - real, both)
+    assert faded[titles[0]]["last"] == faded[titles[0]]["rise"], "160 frames end with the tenth window"
     jump = drift["jump"]["generated"]["value"]
     assert jump == pytest.approx(drift["generated"]["value"][1], abs=1e-9)
+
+
+def test_the_climb_goes_on_to_the_very_last_window_within_classes():
+    """What the clips of a class differ from those of others by is no chance: intervals are narrower within classes."""
+    classes = [number % 2 for number in range(12)]
+    sets = [
+        [grey(np.linspace(90, 90 + (10 + 40 * label) * end, 208), 1, 7 * number + seed)[0]
+         for number, label in enumerate(classes)]
+        for seed, end in ((100, 1), (200, 0))
+    ]  # fmt: skip
+    reference = grey(np.full(208, 90), 6, 2)
+    found, without = (
+        drift_report(*sets, reference, [Level()], 16, 300, classes=each)["drift, level"]
+        for each in (classes, None)
+    )
+    assert found["starts"][-1] == 192 and set(found["last"]) == {"generated", "real", "beyond"}
+    values = found["generated"]["value"]
+    assert found["last"]["generated"]["value"] == pytest.approx(values[-1] - values[0])
+    assert found["last"]["generated"]["value"] > found["rise"]["generated"]["value"] + 8
+    width = {name: each["last"]["beyond"]["high"] - each["last"]["beyond"]["low"]
+             for name, each in (("within", found), ("over all", without))}  # fmt: skip
+    assert width["within"] < width["over all"] / 5
 
 
 def test_too_few_clips_for_a_frechet_distance_are_said_so():

@@ -174,7 +174,8 @@ def test_resampling_does_not_lift_a_distance_from_its_interval():
     with pytest.warns(UserWarning, match="6 samples"):
         curve = distance_curve(windows, reference, frechet, resamples=100)
     assert (curve.low < curve.value).all() and (curve.value < curve.high).all()
-    assert np.allclose(curve.resampled.mean(axis=0), curve.value)
+    error = curve.resampled.std(axis=0) / 100**0.5
+    assert (np.abs(curve.resampled.mean(axis=0) - curve.value) < 3 * error).all(), "about the value"
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from rflav_lib.metrics.toy import (
     share_with_interval,
     summarise,
     table,
+    through_codecs,
 )
 from rflav_lib.metrics.toy.__main__ import main
 from tests.tiny import tiny_pipeline
@@ -40,6 +41,19 @@ def test_real_clips_read_as_what_they_are(pipeline):
     figures = summarise(readings)
     assert figures["asked class seen"]["value"] == figures["asked class heard"]["value"] == 1
     assert figures["median size of A/V offset (ms)"]["value"] < 20
+
+
+def test_a_real_clip_beside_streamed_ones_has_the_sound_that_a_stream_would_give_it(pipeline):
+    made = make_clip("toy-landscape", 77, 1, 60, 1).clip
+    whole, streamed = (through_codecs(made, pipeline, each) for each in (False, True))
+    assert np.array_equal(whole.frames, streamed.frames) and whole.waveform.shape == streamed.waveform.shape
+    stream = pipeline.vocoder.stream(batch=1)
+    segments = pipeline.mel.encode(torch.from_numpy(made.waveform))
+    pieces = [stream.push(pipeline.mel.decode(segments[:, frame : frame + 1])) for frame in range(60)]
+    sound = torch.cat([*pieces, stream.flush()], dim=1)[0].numpy()
+    assert np.allclose(streamed.waveform, sound, atol=1e-4) and not np.allclose(
+        whole.waveform, sound, atol=1e-3
+    )
 
 
 def test_late_sound_is_noticed(pipeline):

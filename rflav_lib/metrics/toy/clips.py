@@ -79,7 +79,15 @@ def real_clips(labels: Labels, num_frames: int, start: int = 0) -> Iterator[Clip
         yield make_clip(world, UNSEEN_SEED, index, num_frames, label).clip
 
 
-def through_codecs(clip: Clip, pipeline: RFLAVPipeline) -> Clip:
-    """Encode and decode a clip: what is left of a real clip when only the codecs have touched it."""
+def through_codecs(clip: Clip, pipeline: RFLAVPipeline, streamed: bool = False) -> Clip:
+    """Encode and decode a clip: what is left of a real clip when only the codecs have touched it.
+
+    The vocoder takes the whole sound, or, `streamed`, piece by piece as `pipeline.stream` does, which is less exact.
+    """
     video = encode_frames(pipeline.vae, clip.frames)[None]
-    return pipeline.decode(video, pipeline.mel.encode(torch.from_numpy(clip.waveform), clip.sample_rate))[0]
+    audio = pipeline.mel.encode(torch.from_numpy(clip.waveform), clip.sample_rate)
+    if not streamed:
+        return pipeline.decode(video, audio)[0]
+    vocoder = pipeline.vocoder.stream(batch=1)
+    sound = torch.cat([vocoder.push(pipeline.mel.decode(audio)), vocoder.flush()], dim=1)
+    return pipeline.decode(video, audio, sounds=[sound[0].float().cpu().numpy()])[0]
