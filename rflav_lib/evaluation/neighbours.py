@@ -48,7 +48,7 @@ class Neighbours:
             measure = self.spaces(key)[space]
             keys = [
                 each
-                for each in (*self.evaluation.samplers, "held-out", "copies")
+                for each in (*self.evaluation.samplers, "held-out", *self.evaluation.copy_sets())
                 if space in self.spaces(each)
             ]
             samples = torch.cat([self.points(each, measure) for each in keys])
