@@ -36,7 +36,9 @@ def difference(
 ) -> Difference:
     """How much further `samples` are from `reference` than `control` is: 0 where nothing tells the two apart.
 
-    Clips are drawn whatever their class: the sets were so drawn, so that by luck one has more of a class than another.
+    Clips are drawn whatever their class, because the sets were: by luck one has more of a class than another. Drawn
+    within classes, the interval of two like sets of 128 (five classes, six features, Fréchet) held 0 in 53 of 100
+    tries; drawn so, in 98.
 
     Args:
         reference: features of real clips.
