@@ -30,8 +30,9 @@ from tqdm.auto import tqdm
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.evaluation.config import EvaluateConfig, Row
 from rflav_lib.evaluation.plan import plan
-from rflav_lib.evaluation.run import EvaluateState, evaluate, process_state
+from rflav_lib.evaluation.run import evaluate
 from rflav_lib.evaluation.tables import read_run, tables
+from rflav_lib.evaluation.work import EvaluateState, process_state
 
 __all__ = ["EvaluateConfig", "EvaluateState", "Row", "evaluate", "read_run", "run_to_the_end", "tables"]
 

@@ -88,7 +88,7 @@ class ClipSet:
             "recipe": self.recipe(shard),
             "rates": [clips[0].frame_rate, clips[0].sample_rate],
         }
-        facts["sha256"] = _digest(tensors, facts["rates"])
+        facts["sha256"] = digest(tensors, facts["rates"])
         # one entry: several would be written in any order
         write_tensors(self.path(shard), tensors, {"facts": json.dumps(facts, sort_keys=True)})
 
@@ -132,9 +132,7 @@ class ClipSet:
                 f"{path} holds clips that were made otherwise ({told}); use another output_dir, delete {self.folder}, "
                 "or set it back"
             )
-        if len(tensors["frames"]) != len(shard) or facts.get("sha256") != _digest(
-            tensors, facts.get("rates")
-        ):
+        if len(tensors["frames"]) != len(shard) or facts.get("sha256") != digest(tensors, facts.get("rates")):
             return "its content does not fit its checksum"
         return ""
 
@@ -143,10 +141,10 @@ def _facts(metadata: dict[str, str] | None) -> dict[str, Any]:
     return json.loads((metadata or {}).get("facts", "{}"))
 
 
-def _digest(tensors: dict[str, torch.Tensor], rates: object) -> str:
-    """Of the bytes, and of what says how to read them."""
-    digest = hashlib.sha256(json.dumps(rates).encode())
+def digest(tensors: dict[str, torch.Tensor], facts: object = None) -> str:
+    """SHA-256 of the bytes of tensors, and of what says how to read them."""
+    found = hashlib.sha256(json.dumps(facts).encode())
     for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()
+        found.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        found.update(tensors[name].numpy().tobytes())
+    return found.hexdigest()

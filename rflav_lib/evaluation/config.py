@@ -3,6 +3,7 @@
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from rflav_lib import ROOT
@@ -81,6 +82,9 @@ class EvaluateConfig(YamlConfig):
     held_out: str = "test"  # for the memorisation check; empty leaves that out
     toy_clips: int = 2400  # clips of a toy world: as many as the model has seen, and as long
     toy_frames: int = 40
+    # all that the models of a toy world were trained on, as [seed, clips, frames of a clip] of each training run; the
+    # memorisation check then looks through all of it, else, and of video, through the reference and control windows
+    training: list = field(default_factory=list)
     beside: str = "landscape"  # whose printed values stand beside ours
 
     samples: int = 2048  # N, of every set
@@ -91,7 +95,9 @@ class EvaluateConfig(YamlConfig):
     # the path that real and generated clips take before they are measured
     source_size: int = 64  # pixels, of the model; real files are letterboxed to it
     size: int = 64  # pixels, bicubic with antialias
-    codec: str = "none"  # or h264: written with Clip.save (H.264 and AAC) and read again
+    codec: str = (
+        "none"  # or h264: written with Clip.save (H.264 and AAC; published figures: MP3) and read again
+    )
     crf: int = 23
 
     networks: str = "toy"  # published, stand-ins or toy
@@ -130,9 +136,31 @@ class EvaluateConfig(YamlConfig):
             for key in ("batch", "source_size", "size", "toy_clips")
         ]
         checks += [(key, getattr(self, key) >= 0, "at least 0") for key in ("seed", "resamples", "pairs")]
+        checks += self._training_checks()
         for key, holds, wanted in checks:
             if not holds:
                 raise ValueError(f"config: {key} must be {wanted}, not {_shown(getattr(self, key))}")
+
+    def _training_checks(self) -> list[tuple[str, bool, str]]:
+        whole = all(
+            isinstance(part, list) and len(part) == 3 and all(type(number) is int for number in part)
+            for part in self.training
+        )
+        return [
+            ("training", not self.training or self.data in CLASSES, "empty but for a toy world"),
+            ("training", not self.training or self.codec == "none", "empty where clips go through a codec"),
+            ("training", whole, "a list of [seed, clips, frames of a clip]"),
+            (
+                "training",
+                not whole or all(part[0] >= 0 and part[1] >= 1 for part in self.training),
+                "of seeds from 0 on and of at least 1 clip each",
+            ),
+            (
+                "training",
+                not whole or all(part[2] >= self.frames for part in self.training),
+                "of clips of at least `frames` frames",
+            ),
+        ]
 
     @staticmethod
     def _row(number: int, values: Any) -> Row:
@@ -153,4 +181,8 @@ class EvaluateConfig(YamlConfig):
 
 
 def _shown(value: Any) -> str:
-    return repr(value) if not isinstance(value, list) else f"{len(value)} rows"
+    return (
+        f"{len(value)} rows"
+        if value and isinstance(value, list) and isinstance(value[0], Row)
+        else short(value)
+    )

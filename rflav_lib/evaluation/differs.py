@@ -5,10 +5,11 @@ from typing import Any
 from rflav_lib.evaluation import paper
 
 PAPER_SAMPLES, PAPER_FRAMES, PAPER_SIZE = 2048, 16, 64
+PUBLISHED_CODECS = "H.264", "MP3"
 MILLIONS = 421, 324  # parameters: in the paper, and in the released transformers, which come without codecs
 UNSTATED = (
     "The paper does not state its draw of windows, the filter of its resize, or whether samples went through a codec; "
-    "MM-Diffusion's evaluator, which it follows, scores files."
+    "its published scripts write files, and MM-Diffusion's evaluator, which it follows, scores files."
 )
 
 
@@ -33,7 +34,11 @@ def _networks(run: dict[str, Any]) -> list[str]:
 def _path(run: dict[str, Any]) -> str:
     figures = [figure for row in (run["real"], *run["rows"]) for figure in row["figures"].values()]
     resizes = list(dict.fromkeys(figure["resize"] for figure in figures))
-    return f"{', '.join(resizes)}, codec {figures[0]['codec']}"
+    return f"{', '.join(resizes)}, codec {_codec(run)}"
+
+
+def _codec(run: dict[str, Any]) -> str:
+    return next(iter(run["real"]["figures"].values()))["codec"]
 
 
 def _checks(run: dict[str, Any], networks: list[str]) -> list[tuple[bool, str]]:
@@ -46,6 +51,10 @@ def _checks(run: dict[str, Any], networks: list[str]) -> list[tuple[bool, str]]:
         (config["samples"] == PAPER_SAMPLES, f"N = {config['samples']}, not {PAPER_SAMPLES}"),
         (config["frames"] == PAPER_FRAMES, f"{config['frames']} frames, not {PAPER_FRAMES}"),
         (config["size"] == PAPER_SIZE, f"{config['size']} pixels, not {PAPER_SIZE}"),
+        (
+            all(name in _codec(run) for name in PUBLISHED_CODECS),
+            f"codec {_codec(run)}, not the {' + '.join(PUBLISHED_CODECS)} files that were scored for published figures",
+        ),
         (not stand_ins, "stand-ins for I3D and AudioCLIP: these figures are no FVD, KVD and FAD"),
         (
             all(round(count) in MILLIONS for count in weights),

@@ -38,5 +38,7 @@ def plan(config: EvaluateConfig, device: str = "cpu") -> str:
         )
         sampler.close()
     size = config.frames * (3 * config.size**2 + SOUND_BYTES) * config.samples * len(sets)
+    if config.held_out:
+        lines.append(f"bank         {len(evaluation.bank):,} training windows to look for copies in")
     lines.append(f"disk         {size / 1e6:,.0f} MB of clips in {config.output_path}")
     return "\n".join(lines)

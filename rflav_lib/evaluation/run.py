@@ -1,62 +1,33 @@
 """An evaluation as a generator of states: clips, features, distances; resumable, shared by any number of processes."""
 
+import hashlib
 import json
-import os
 import shlex
 import sys
-import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
-
-import torch
-from accelerate import PartialState
 
 from rflav_lib import run_folder
 from rflav_lib.evaluation import features
+from rflav_lib.evaluation.bank import Bank, SetBank, TrainingBank
 from rflav_lib.evaluation.clip_sets import ClipSet, Make
 from rflav_lib.evaluation.config import EvaluateConfig, Row
 from rflav_lib.evaluation.features import Extractor
 from rflav_lib.evaluation.networks import Measure, measures
 from rflav_lib.evaluation.sampling import RowSampler
-from rflav_lib.evaluation.sources import Window, Windows, open_source
+from rflav_lib.evaluation.sources import Window, Windows, open_source, open_training, training_parts
 from rflav_lib.evaluation.treatment import Treatment
+from rflav_lib.evaluation.work import (
+    EvaluateState,
+    extract_features,
+    fill_bank,
+    make_clips,
+    process_state,
+)
 from rflav_lib.files import read_json, whole
 from rflav_lib.media import Clip
 from rflav_lib.metrics.feature_set import FeatureSet, comparable_versions
-
-WAIT = timedelta(days=7)  # one process may have much more left to do than another
-
-
-@dataclass(frozen=True)
-class EvaluateState:
-    """How far an evaluation is.
-
-    Attributes:
-        stage: what is being done, in words.
-        done, total: clips of this stage (of this process, where several share the work).
-        seconds_left: of this stage, from its speed so far; 0 before the first and after the last clip.
-        results: at the very end, what is in `results.json`; else None.
-        tables: at the very end, Markdown; else empty.
-    """
-
-    stage: str
-    done: int
-    total: int
-    seconds_left: float
-    results: dict[str, Any] | None = None
-    tables: str = ""
-
-
-def process_state() -> PartialState:
-    """This process among those that `torchrun` or `accelerate launch` started; alone without them."""
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if not several:
-        return PartialState()
-    return PartialState(cpu=not torch.accelerator.is_available(), timeout=WAIT)
 
 
 class Evaluation:
@@ -71,6 +42,7 @@ class Evaluation:
         self.sources = {"seen": open_source(config)}
         if config.held_out:
             self.sources["held-out"] = open_source(config, held_out=True)
+            self.sources["copies"] = open_training(config, self.sources["seen"])
         self.windows = Windows.drawn(config, self.sources["seen"], self.sources.get("held-out"))
         self.treatment = Treatment(config.source_size, config.size, config.codec, config.crf)
         self.extractor = Extractor(config.frames, config.seed, self.treatment, config.allow_silence, device)
@@ -114,7 +86,7 @@ class Evaluation:
         return {key: self._real_set(key, windows) for key, windows in lists.items()}
 
     def _real_set(self, key: str, windows: Sequence[Window]) -> tuple[ClipSet, Make]:
-        source = self.sources["held-out" if key == "held-out" else "seen"]
+        source = self.sources.get(key, self.sources["seen"])
 
         def recipe(numbers: range) -> dict[str, Any]:
             return {"data": source.name, "windows": [windows[number].as_list() for number in numbers]}
@@ -135,6 +107,30 @@ class Evaluation:
             )
         return found
 
+    @cached_property
+    def bank(self) -> Bank:
+        """The training windows of the memorisation check."""
+        config, parts = self.config, training_parts(self.config)
+        if not parts:
+            return SetBank(self)
+        return TrainingBank(config.data, parts, config.frames, self.treatment, self.folder / "bank")
+
+    @staticmethod
+    def copies_key(row: Row) -> str:
+        """Names the set of copies that goes through the codecs of the row's checkpoint."""
+        return f"copies-{hashlib.sha256(row.checkpoint.encode()).hexdigest()[:8]}"
+
+    def copy_sets(self) -> dict[str, tuple[ClipSet, Make]]:
+        """If the memorisation check is asked for, one for each checkpoint."""
+        found: dict[str, tuple[ClipSet, Make]] = {}
+        for sampler in self.samplers.values() if self.config.held_out else ():
+            key, windows = self.copies_key(sampler.row), self.windows.copies
+            if key not in found:
+                name = f"{self.sources['copies'].name}, through {sampler.row.checkpoint}"
+                make = partial(_treated, partial(sampler.copies, windows), self.treatment)
+                found[key] = self._set(key, name, partial(sampler.copies_recipe, windows)), make
+        return found
+
     def _set(self, key: str, name: str, recipe: Callable[[range], dict[str, Any]]) -> ClipSet:
         path = {
             "resize": self.treatment.resize_name,
@@ -147,9 +143,13 @@ class Evaluation:
             lambda numbers: {**recipe(numbers), **path},
         )  # fmt: skip
 
+    def made(self) -> dict[str, tuple[ClipSet, Make]]:
+        """Every set, with what makes it."""
+        return {**self.real_sets(), **self.row_sets(), **self.copy_sets()}
+
     def sets(self) -> dict[str, ClipSet]:
         """Every set, without what makes it."""
-        return {key: clips for key, (clips, _) in {**self.real_sets(), **self.row_sets()}.items()}
+        return {key: clips for key, (clips, _) in self.made().items()}
 
     def measured(self, key: str) -> list[Measure]:
         """What a set is measured by: a row's given side is not."""
@@ -162,6 +162,7 @@ class Evaluation:
             job
             for key, clips in self.sets().items()
             for measure in self.measured(key)
+            if self.bank.has_features or key not in self.copy_sets()
             for job in features.jobs(clips, measure, self.folder / "features")
         ]
 
@@ -202,12 +203,13 @@ def evaluate(config: EvaluateConfig, command: str | None = None) -> Iterator[Eva
         if main:
             _remember_windows(evaluation)
             run_folder.record_start(config.output_path, config, 0, state.num_processes, device, [])
-        for clips, make in evaluation.real_sets().values():
-            yield from _make(clips, make, state)
-        for key, (clips, make) in evaluation.row_sets().items():
-            yield from _make(clips, make, state)
-            evaluation.samplers[key].close()
-        yield from _extract(evaluation, state)
+        for clips, make in evaluation.made().values():
+            yield from make_clips(clips, make, state)
+            for sampler in evaluation.samplers.values():
+                sampler.close()
+        yield from extract_features(evaluation, state)
+        if config.held_out and isinstance(evaluation.bank, TrainingBank):
+            yield from fill_bank(evaluation.bank, state)
         if main:
             yield EvaluateState("distances", 0, 0, 0)
             results, text = finish(evaluation, command or shlex.join(sys.argv), device)
@@ -235,37 +237,3 @@ def _remember_windows(evaluation: Evaluation) -> None:
                 )
     with whole(path) as draft:
         draft.write_text(json.dumps(drawn) + "\n", encoding="utf-8")
-
-
-def _make(clips: ClipSet, make: Make, state: PartialState) -> Iterator[EvaluateState]:
-    """Make the shards that are missing, this process's share of them."""
-    missing, told = clips.missing()
-    if state.is_main_process:
-        for text in told:
-            warnings.warn(text, stacklevel=2)
-    state.wait_for_everyone()  # all have looked before the first one writes, so all share out the same list
-    mine = missing[state.process_index :: state.num_processes]
-    work = [(len(shard), partial(clips.write, shard, make)) for shard in mine]
-    yield from _done(clips.name, work)
-    state.wait_for_everyone()
-
-
-def _extract(evaluation: Evaluation, state: PartialState) -> Iterator[EvaluateState]:
-    """Compute the features that are missing, this process's share of them."""
-    missing = [job for job in evaluation.jobs() if not evaluation.extractor.is_there(job)]
-    state.wait_for_everyone()
-    mine = missing[state.process_index :: state.num_processes]
-    yield from _done("features", [(len(job.numbers), partial(evaluation.extractor.run, job)) for job in mine])
-    state.wait_for_everyone()
-
-
-def _done(stage: str, work: Sequence[tuple[int, Callable[[], object]]]) -> Iterator[EvaluateState]:
-    """Work off a list of (clips, work), telling how far it is."""
-    total, done, began = sum(clips for clips, _ in work), 0, time.monotonic()
-    if work:
-        yield EvaluateState(stage, 0, total, 0)
-    for clips, job in work:
-        job()
-        done += clips
-        left = (time.monotonic() - began) / done * (total - done)
-        yield EvaluateState(stage, done, total, left)

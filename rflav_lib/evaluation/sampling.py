@@ -13,6 +13,7 @@ from rflav_lib import released
 from rflav_lib.conditions import given_sound, given_video
 from rflav_lib.evaluation.config import Row
 from rflav_lib.evaluation.sources import Source, Window
+from rflav_lib.image_codec import encode_frames
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
 
@@ -140,6 +141,26 @@ class RowSampler:
             generator=[noise_of(self.seed, number) for number in numbers],
             dtype=torch.bfloat16 if self.precision == "bf16" else None,
         )
+
+    def copies_recipe(self, windows: Sequence[Window], numbers: range) -> dict[str, Any]:
+        """All that decides `copies` of these windows."""
+        return {
+            "weights": self.facts["weights"],
+            "windows": [windows[number].as_list() for number in numbers],
+        }
+
+    @torch.no_grad()
+    def copies(self, windows: Sequence[Window], numbers: Sequence[int]) -> list[Clip]:
+        """Real windows through the model's codecs, there and back: what it would make if it made them again.
+
+        Raises:
+            ValueError: clips of another size or rate than the model's.
+        """
+        pipeline, clips = self.pipeline, [self.source.read(windows[number]) for number in numbers]
+        frames = [given_video(clip, pipeline.frame_size, pipeline.mel) for clip in clips]
+        sounds = torch.stack([torch.from_numpy(np.clip(clip.waveform, -1, 1)) for clip in clips])
+        video = torch.stack([encode_frames(pipeline.vae, each) for each in frames])
+        return pipeline.decode(video, pipeline.mel.encode(sounds, round(clips[0].sample_rate)))
 
     def _completed(self, numbers: Sequence[int]) -> list[Clip]:
         side = "audio" if self.row.task == "a2v" else "video"

@@ -8,6 +8,7 @@ from typing import Any
 
 from rflav_lib.evaluation.networks import Measure
 from rflav_lib.metrics.comparison import METRICS, Figure, at_infinity, check_comparable, compare
+from rflav_lib.metrics.difference import difference
 from rflav_lib.metrics.feature_set import FeatureSet
 
 
@@ -50,6 +51,7 @@ def as_json(figure: Figure, limit: float | None) -> dict[str, Any]:
 
 def score_all(
     read: Callable[[str, Measure], FeatureSet],
+    real: list[Measure],
     rows: dict[str, list[Measure]],
     resamples: int,
     seed: int,
@@ -58,33 +60,47 @@ def score_all(
     """Figures of all rows, checked to belong into one table.
 
     Args:
-        read: the features of a set ("reference", or a row's key) by a measure.
+        read: the features of a set ("reference", "control", or a row's key) by a measure.
+        real: measures of the control, real clips as many as samples.
         rows: key of each row -> its measures.
         resamples: of each interval.
         seed: of the bootstrap.
         extrapolate: also the values at 1/N -> 0.
 
     Returns:
-        Row's key -> metric -> figure as JSON; and warnings.
+        Row's key, or "control" -> metric -> figure as JSON, each row's with how much further from the reference it is
+        than the control; and warnings.
 
     Raises:
         ValueError: features of other origin than the reference's.
     """
+    rows = {"control": real, **rows}
     found: dict[str, dict[str, Any]] = {key: {} for key in rows}
     by_metric: dict[str, list[Figure]] = {}
     told: list[str] = []
     for measure in {measure.key: measure for each in rows.values() for measure in each}.values():
-        reference = read("reference", measure)
+        reference, control = (read(key, measure) for key in ("reference", "control"))
         for key, wanted in rows.items():
             if measure not in wanted:
                 continue
-            figures, limits, words = score(
-                reference, read(key, measure), measure, resamples, seed, extrapolate
-            )
+            samples = read(key, measure)
+            figures, limits, words = score(reference, samples, measure, resamples, seed, extrapolate)
             told += [f"{measure.key}: {word}" for word in words]
             for metric, figure in figures.items():
                 found[key][metric] = as_json(figure, limits.get(metric))
                 by_metric.setdefault(metric, []).append(figure)
+                if key != "control":
+                    further = _further(reference, samples, control, metric, resamples, seed)
+                    found[key][metric]["over_real"] = further
     for of_one_metric in by_metric.values():
         check_comparable(of_one_metric)
     return found, list(dict.fromkeys(told))
+
+
+def _further(
+    reference: FeatureSet, samples: FeatureSet, control: FeatureSet, metric: str, resamples: int, seed: int
+) -> dict[str, float | None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # few samples: `score` has told so
+        found = difference(reference, samples, control, metric, resamples=resamples, seed=seed)
+    return {name: None if math.isnan(value) else value for name, value in asdict(found).items()}

@@ -1,5 +1,6 @@
 """Real clips to draw windows from: a folder of video, or a toy world; and the draw, seeded and written down."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +14,7 @@ from rflav_lib.evaluation.config import EvaluateConfig
 from rflav_lib.media import Clip
 
 UNSEEN_SEED = 2_000_003  # toy clips that no training run draws
-DRAWS = {"train": 0, "conditions": 1, "held-out": 2}  # a stream of random numbers each
+DRAWS = {"train": 0, "conditions": 1, "held-out": 2, "copies": 3}  # a stream of random numbers each
 
 
 @dataclass(frozen=True)
@@ -78,22 +79,33 @@ class FolderSource:
         return self.folder.read(self._files[window.clip], window.start, self.folder.frames)
 
 
-class ToySource:
-    """Windows of the first `clips` clips of a toy world, as training draws them; or of unseen ones."""
+@dataclass(frozen=True)
+class ToyPart:
+    """Clips 0 to `clips` - 1 of one seed of a toy world, of `clip_frames` frames each: what one training run draws."""
 
-    def __init__(self, world: str, seed: int, clips: int, clip_frames: int, frames: int, split: str) -> None:
+    seed: int
+    clips: int
+    clip_frames: int
+
+
+class ToySource:
+    """Windows of the clips of a toy world, part after part, as training draws them; or of unseen ones."""
+
+    def __init__(self, world: str, parts: Sequence[ToyPart], frames: int, split: str) -> None:
         self.name, self.class_names = f"{world}, {split}", CLASSES[world]
-        self._world, self._seed, self._clips = world, seed, clips
-        self._frames, self._offsets = frames, clip_frames - frames + 1
+        self._world, self._parts, self._frames = world, parts, frames
+        self._ends = np.cumsum([part.clips * (part.clip_frames - frames + 1) for part in parts])
 
     def __len__(self) -> int:
-        return self._clips * self._offsets
+        return int(self._ends[-1])
 
     def window(self, number: int) -> Window:
-        """Window `number`."""
-        index, start = divmod(number, self._offsets)
-        label = draw_label(self._world, self._seed, index)
-        return Window(f"{self._seed}/{index}", start, None if label is None else CLASSES[self._world][label])
+        """Window `number`, in order of parts, then clips, then offsets."""
+        which = int(np.searchsorted(self._ends, number, side="right"))
+        part = self._parts[which]
+        before = int(self._ends[which - 1]) if which else 0
+        index, start = divmod(number - before, part.clip_frames - self._frames + 1)
+        return toy_window(self._world, part.seed, index, start)
 
     def read(self, window: Window) -> Clip:
         """Made anew: the first frames of a longer clip are the shorter clip."""
@@ -104,18 +116,34 @@ class ToySource:
         return Clip(toy.frames[window.start :], sound, toy.frame_rate, toy.sample_rate)
 
 
+def toy_window(world: str, seed: int, index: int, start: int) -> Window:
+    """The window of a toy clip that begins with frame `start`."""
+    label = draw_label(world, seed, index)
+    return Window(f"{seed}/{index}", start, None if label is None else CLASSES[world][label])
+
+
 def open_source(config: EvaluateConfig, held_out: bool = False) -> Source:
     """The training split, or what no training has seen.
 
     Raises:
         FileNotFoundError, ValueError: no such folder, or nothing in it that can be used.
     """
-    split = config.held_out if held_out else config.split
     if config.data in CLASSES:
-        seed = UNSEEN_SEED if held_out else 0
-        settings = config.data, seed, config.toy_clips, config.toy_frames, config.frames
-        return ToySource(*settings, "unseen" if held_out else "train")
+        part = ToyPart(UNSEEN_SEED if held_out else 0, config.toy_clips, config.toy_frames)
+        return ToySource(config.data, [part], config.frames, "unseen" if held_out else "train")
+    split = config.held_out if held_out else config.split
     return FolderSource(ROOT / config.data, split, config.frames, config.source_size)
+
+
+def training_parts(config: EvaluateConfig) -> list[ToyPart]:
+    """All that the models of a toy world were trained on, as the config says; empty if it does not."""
+    return [ToyPart(*part) for part in config.training]
+
+
+def open_training(config: EvaluateConfig, seen: Source) -> Source:
+    """Every training window: of all parts, where the config names them, else of the training split `seen`."""
+    parts = training_parts(config)
+    return ToySource(config.data, parts, config.frames, "all training clips") if parts else seen
 
 
 def draw(source: Source, draw_name: str, count: int, seed: int) -> list[Window]:
@@ -138,21 +166,26 @@ class Windows:
     """The drawn windows of an evaluation: N each.
 
     reference and control are the two halves of one draw without repetition, `conditions` are of the same split (they
-    give joint samples their class, a2v its sound, v2a its picture), `held_out` may be empty.
+    give joint samples their class, a2v its sound, v2a its picture). For the memorisation check there are `held_out`, of
+    clips that no training saw, and `copies`, drawn from all training windows; without the check both are empty.
     """
 
     reference: list[Window]
     control: list[Window]
     conditions: list[Window]
     held_out: list[Window]
+    copies: list[Window]
 
     @classmethod
     def drawn(cls, config: EvaluateConfig, seen: Source, held_out: Source | None) -> "Windows":
         """Draw them from what training has seen and from what it has not; errors as `draw` has them."""
         n, seed = config.samples, config.seed
         both = draw(seen, "train", 2 * n, seed)
-        unseen = [] if held_out is None else draw(held_out, "held-out", n, seed)
-        return cls(both[0::2], both[1::2], draw(seen, "conditions", n, seed), unseen)
+        conditions = draw(seen, "conditions", n, seed)
+        if held_out is None:
+            return cls(both[0::2], both[1::2], conditions, [], [])
+        copies = draw(open_training(config, seen), "copies", n, seed)
+        return cls(both[0::2], both[1::2], conditions, draw(held_out, "held-out", n, seed), copies)
 
     def as_json(self) -> dict[str, list]:
         """Lists of [clip, first frame, class]."""

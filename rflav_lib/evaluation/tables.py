@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rflav_lib.evaluation import paper
+from rflav_lib.evaluation import paper, verdicts
 from rflav_lib.evaluation.differs import what_differs
 from rflav_lib.files import read_json, whole
 from rflav_lib.metrics.comparison import METRICS
@@ -65,7 +65,10 @@ def tables(runs: Sequence[Run], fusions: Run | None = None) -> str:
     """
     parts = []
     for run in _merged(runs):
-        found = [_table_1a_quality(run), _table_1b(run), _table_2(run), _table_3(run), _memorisation(run)]
+        found = [
+            _table_1a_quality(run), _table_1b(run), _table_2(run), _table_3(run), _told_from_real(run),
+            _memorisation(run),
+        ]  # fmt: skip
         parts += [f"## {run['config']['data']}", what_differs(run), *filter(None, found), _warnings(run)]
     if fusions is not None:
         parts.append(_table_1a_cost(fusions))
@@ -203,25 +206,14 @@ def _table_3(run: Run) -> str:
     return _compared(title, run, lines, "")
 
 
+def _told_from_real(run: Run) -> str:
+    head, lines = verdicts.told_from_real(run)
+    return f"{verdicts.TOLD}\n\n{markdown(head, lines)}" if lines else ""
+
+
 def _memorisation(run: Run) -> str:
-    lines = []
-    for row in run["rows"]:
-        for space, found in row.get("memorisation", {}).items():
-            lines.append([
-                row["name"], space, f"{found['chance']:.2f} ({found['low']:.2f} to {found['high']:.2f})",
-                f"{found['median']:.4g}", f"{found['median_unseen']:.4g}",
-            ])  # fmt: skip
-    if not lines:
-        return ""
-    head = [
-        "", "distance", "chance to lie nearer to training than an unseen real clip", "median to the nearest",
-        "of unseen real clips",
-    ]  # fmt: skip
-    text = (
-        "**Memorisation**: the nearest of 2 N training windows for each sample, and for N real clips that no training "
-        "saw. 0.5: no nearer than those; towards 1: copies; towards 0: further from training than real clips are."
-    )
-    return f"{text}\n\n{markdown(head, lines)}"
+    head, lines = verdicts.memorised(run)
+    return f"{verdicts.memorisation_text(run)}\n\n{markdown(head, lines)}" if lines else ""
 
 
 def _warnings(run: Run) -> str:

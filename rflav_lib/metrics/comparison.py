@@ -168,25 +168,42 @@ def interval(
     bootstrap is used, centred at the value.
     """
     generator = torch.Generator().manual_seed(seed)
-    kernel = kernels(x, y) if distance is kernel_distance else None
+    pair = prepared(x, y, distance)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # few samples: `compare` has said so already
-        drawn = [_redrawn(x, y, distance, kernel, generator) for _ in range(resamples)]
+        drawn = [
+            distance_of_rows(
+                pair, *(torch.randint(len(each), (len(each),), generator=generator) for each in (x, y))
+            )
+            for _ in range(resamples)
+        ]
     spread = torch.tensor(drawn, dtype=torch.float64)
     low, high = (spread - spread.mean()).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return value + low, value + high
 
 
-def _redrawn(
-    x: Tensor, y: Tensor, distance: Distance, kernel: tuple[Tensor, ...] | None, generator: torch.Generator
-) -> float:
-    """The distance of sets drawn from x and y with replacement."""
-    rows = [torch.randint(len(each), (len(each),), generator=generator) for each in (x, y)]
-    if kernel is None:
-        return distance(x[rows[0]], y[rows[1]])
+@dataclass(frozen=True)
+class Pair:
+    """Two sets (n d) that are to be compared again and again, with the kernel of all their pairs where that helps."""
+
+    x: Tensor
+    y: Tensor
+    distance: Distance
+    kernel: tuple[Tensor, Tensor, Tensor] | None
+
+
+def prepared(x: Tensor, y: Tensor, distance: Distance) -> Pair:
+    """A pair of sets for `distance_of_rows`."""
+    return Pair(x, y, distance, kernels(x, y) if distance is kernel_distance else None)
+
+
+def distance_of_rows(pair: Pair, rows_x: Tensor, rows_y: Tensor) -> float:
+    """The distance of sets that hold these rows of x (n,) and of y (m,), some more than once."""
+    if pair.kernel is None:
+        return pair.distance(pair.x[rows_x], pair.y[rows_y])
     # the kernel of such sets is that of the whole, with some rows counted twice
-    counts = [row.bincount(minlength=len(each)) for row, each in zip(rows, (x, y), strict=True)]
-    return kernel_distance_weighted(*kernel, *counts)
+    counts = (rows.bincount(minlength=len(each)) for rows, each in ((rows_x, pair.x), (rows_y, pair.y)))
+    return kernel_distance_weighted(*pair.kernel, *counts)
 
 
 def at_infinity(

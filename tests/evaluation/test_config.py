@@ -4,6 +4,7 @@ import pytest
 
 from rflav_lib import ROOT
 from rflav_lib.evaluate import EvaluateConfig, Row
+from rflav_lib.train_config import TrainConfig
 
 CONFIGS = sorted((ROOT / "configs").glob("evaluate-*.yaml"))
 
@@ -17,6 +18,18 @@ def test_the_configs_that_are_there(path):
         assert (config.samples, config.frames, config.size, config.networks) == (2048, 16, 64, "published")
         steps = {(row.task, row.steps) for row in config.rows}
         assert {("joint", 20), ("joint", 100), ("joint", 200), ("a2v", 200), ("v2a", 200)} <= steps
+
+
+def test_the_toy_bank_holds_all_that_the_bundled_model_was_trained_on():
+    runs = [TrainConfig.from_yaml(path) for path in (ROOT / "configs").glob("toy-landscape*.yaml")]
+    assert len(runs) == 4 and {run.world for run in runs} == {"toy-landscape"}
+    training = EvaluateConfig.from_yaml(ROOT / "configs" / "evaluate-toy.yaml").training
+    for run in runs:
+        assert any(
+            seed == run.seed and clips >= run.clips and frames >= run.clip_frames
+            for seed, clips, frames in training
+        ), run
+    assert sum(clips for _, clips, _ in training) == 14_400
 
 
 def test_all_three_configs_are_found():
@@ -41,6 +54,14 @@ def test_rows_come_from_the_command_line_too(settings):
         ({"data": "data/videos"}, "networks must be toy for a toy world only"),
         ({"codec": "mp3"}, "codec must be none or h264"),
         ({"toy_frames": 3}, "toy_frames must be at least `frames`"),
+        ({"training": [[0, 5]]}, "training must be a list of .seed, clips, frames of a clip., not"),
+        ({"training": [[0, 0, 6]]}, "training must be of seeds from 0 on and of at least 1 clip each"),
+        ({"training": [[0, 5, 3]]}, "training must be of clips of at least `frames` frames"),
+        ({"training": [[0, 5, 6]], "codec": "h264"}, "training must be empty where clips go through a codec"),
+        (
+            {"training": [[0, 5, 6]], "data": "data/x", "networks": "stand-ins"},
+            "training must be empty but for a toy world",
+        ),
         ({"rows": ["x"]}, "row 1 must be a mapping"),
         ({"rows": [{"name": "x"}]}, "row 1 has no checkpoint"),
         (

@@ -16,10 +16,13 @@ import yaml
 
 from rflav_lib.data.toy import make_clip
 from rflav_lib.evaluate import EvaluateConfig, evaluate, main, run_to_the_end, tables
+from rflav_lib.evaluation.bank import TrainingBank
 from rflav_lib.evaluation.config import Row
 from rflav_lib.evaluation.features import jobs, parts
+from rflav_lib.evaluation.memorisation import HEARD, SEEN
 from rflav_lib.evaluation.networks import measures
 from rflav_lib.evaluation.run import Evaluation
+from rflav_lib.evaluation.sources import ToyPart, ToySource, draw
 from rflav_lib.metrics.distances import frechet, kernel_distance
 from rflav_lib.metrics.toy_classifier import ToyWatcher
 from rflav_lib.pipeline import CONDITION_SCALE, RFLAVPipeline
@@ -152,16 +155,85 @@ def test_the_picture_is_of_the_closest_pair(config):
     assert content.startswith(b"\x89PNG") and len(content) > 5000
 
 
-def test_copies_of_training_clips_are_noticed(settings, monkeypatch):
-    def copies(self, numbers):
-        return [self.source.read(Evaluation(config).windows.control[number]) for number in numbers]
+PARTS = [[0, 12, 6], [1, 8, 7]]
 
-    config = EvaluateConfig.from_mapping(settings)
-    monkeypatch.setattr("rflav_lib.evaluation.sampling.RowSampler.make", copies)
-    results = run_to_the_end(config, "test", progress=False)
-    for space, found in results["rows"][0]["memorisation"].items():
-        assert found["chance"] == 1 and found["median"] == pytest.approx(0, abs=1e-5), space
-        assert found["median_unseen"] > 0
+
+def judged(settings, monkeypatch, make, **changes):
+    """What the check says of a "model" that makes `make(evaluation, number)`; and the tables."""
+    evaluation = Evaluation(EvaluateConfig.from_mapping({**settings, "samples": 12, **changes}))
+
+    def made(self, numbers):
+        return [make(evaluation, number) for number in numbers]
+
+    monkeypatch.setattr("rflav_lib.evaluation.sampling.RowSampler.make", made)
+    results = run_to_the_end(evaluation.config, "test", progress=False)
+    return results["rows"][0]["memorisation"], tables([results])
+
+
+def memorised(evaluation, number):
+    """A training window from anywhere: of both parts, at any start."""
+    source = ToySource("toy-landscape", [ToyPart(*part) for part in PARTS], 4, "train")
+    return source.read(draw(source, "train", 12, 99)[number])
+
+
+def test_a_perfect_memoriser_is_noticed_among_all_training_clips(settings, monkeypatch):
+    found, text = judged(settings, monkeypatch, memorised, training=PARTS)
+    assert list(found) == [SEEN.name, HEARD.name]
+    for space, figure in found.items():
+        assert figure["median"] == pytest.approx(0, abs=1e-5) and figure["median_unseen"] > 0, space
+    assert found[SEEN.name]["chance"] == 1 and found[SEEN.name]["low"] == 1
+    assert "nearer to training than unseen clips are" in text
+    assert "the nearest of 68 windows from toy-landscape, all training clips" in text
+
+
+def test_a_bank_of_drawn_windows_misses_it_and_says_so(settings, monkeypatch):
+    """24 windows, of the first part alone."""
+    found, text = judged(settings, monkeypatch, memorised)
+    assert found[SEEN.name]["chance"] < 0.9
+    assert found[SEEN.name]["copies"]["chance"] < 0.75
+    assert "the nearest of 24 windows drawn from toy-landscape, train" in text
+
+
+def test_unseen_clips_are_not_taken_for_copies(settings, monkeypatch):
+    def unseen(evaluation, number):
+        source = evaluation.sources["held-out"]
+        return source.read(draw(source, "train", 12, 99)[number])
+
+    found, _ = judged(settings, monkeypatch, unseen, training=PARTS)
+    for space, figure in found.items():
+        assert figure["low"] <= 0.5 <= figure["high"], space
+
+
+def test_the_power_is_that_of_training_windows_through_the_codecs_of_the_model(settings, monkeypatch):
+    """With codecs that lose nothing all copies are found; the tiny model's random ones leave nothing to find."""
+    found, _ = judged(settings, monkeypatch, memorised, training=PARTS)
+    assert found[SEEN.name]["copies"]["chance"] < 0.5
+    evaluation = Evaluation(EvaluateConfig.from_mapping({**settings, "samples": 12, "training": PARTS}))
+    clips = [key for key in evaluation.sets() if key.startswith("copies-")]
+    assert len(clips) == 1, "rows of one checkpoint share them"
+    shutil.rmtree(evaluation.folder)
+    monkeypatch.setattr(
+        "rflav_lib.evaluation.sampling.RowSampler.copies",
+        lambda self, windows, numbers: [evaluation.sources["copies"].read(windows[n]) for n in numbers],
+    )
+    exact, _ = judged(settings, monkeypatch, memorised, training=PARTS)
+    assert exact[SEEN.name]["copies"]["chance"] == 1
+    assert {window.clip.split("/")[0] for window in evaluation.windows.copies} == {"0", "1"}, "of all parts"
+
+
+def test_a_bank_that_is_there_is_not_made_again_and_a_damaged_shard_is(settings, monkeypatch):
+    settings = {**settings, "training": PARTS}
+    first = results_of(settings)
+    shards_of = sorted((EvaluateConfig.from_mapping(settings).output_path / "bank").iterdir())
+    assert len(shards_of) == 2
+    before = shards_of[1].read_bytes()
+    shards_of[1].write_bytes(before[:-1])
+    made, write = [], TrainingBank.write
+    monkeypatch.setattr(
+        TrainingBank, "write", lambda self, shard: made.append(shard.part) or write(self, shard)
+    )
+    assert results_of(settings) == first and made == [ToyPart(1, 8, 7)]
+    assert shards_of[1].read_bytes() == before
 
 
 @pytest.mark.slow

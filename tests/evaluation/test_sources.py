@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from rflav_lib.data.toy import make_clip
-from rflav_lib.evaluation.sources import FolderSource, ToySource, Windows, draw, open_source
+from rflav_lib.evaluation.sources import FolderSource, ToyPart, ToySource, Windows, draw, open_source
 
 
 def toys(clips=10, split="train"):
-    return ToySource("toy-landscape", 0, clips, 20, 16, split)
+    return ToySource("toy-landscape", [ToyPart(0, clips, 20)], 16, split)
 
 
 def test_a_draw_has_a_seed_and_repeats_nothing():

@@ -3,6 +3,8 @@
 import copy
 import json
 
+import pytest
+
 from rflav_lib.evaluate import tables
 from rflav_lib.evaluation import paper
 from rflav_lib.evaluation.tables import main, read_run
@@ -14,7 +16,7 @@ def figure(metric, value, network, **changes):
         "title": titles[metric], "value": value, "low": value - 1, "high": value + 1, "at_infinity": None,
         "self_distance": 13.5 if metric == "fad_mmd" else None, "reference": "landscape, train, real (reference)",
         "reference_samples": 2048, "samples": 2048, "seed": 0, "network": network, "layer": "logits",
-        "resize": "256x256 to 64x64, bicubic, antialias", "codec": "H.264 CRF 23 + AAC",
+        "resize": "256x256 to 64x64, bicubic, antialias", "codec": "H.264 CRF 23 + MP3",
     }  # fmt: skip
     return {**facts, **changes}
 
@@ -113,6 +115,48 @@ def test_what_differs_is_said():
     )
 
 
+@pytest.mark.parametrize("codec", ["none", "H.264 CRF 23 + AAC"])
+def test_another_codec_than_that_of_published_figures_is_said(codec):
+    real = row("real", 7.0)
+    for each in real["figures"].values():
+        each["codec"] = codec
+    text = tables([{**run(row("mine", 90.0)), "real": real}])
+    assert "As the paper's protocol" not in text
+    told = f"Differs from the paper:** codec {codec}, not the H.264 + MP3 files that were scored for published figures"
+    assert told in text
+
+
+def further(low, high):
+    made = row("mine", 90.0)
+    made["figures"]["fvd"]["over_real"] = {"value": 1.5, "low": low, "high": high}
+    return tables([run(made)])
+
+
+def test_a_row_is_told_from_real_clips_where_the_interval_leaves_0_out():
+    assert "| mine | FVD | +1.5 (-0.5 to 3.5) | cannot be told |" in further(-0.5, 3.5)
+    assert "| mine | FVD | +1.5 (0.5 to 3.5) | told: further from the reference |" in further(0.5, 3.5)
+    assert "told: nearer to the reference |" in further(-3.5, -0.5)
+    assert "| mine | FVD | +1.5 | – |" in further(None, None)
+    assert "Told from" not in tables([run(row("mine", 90.0))]), "an older run has no differences"
+
+
+def copied(chance, low, high, copies):
+    figure = {"chance": chance, "low": low, "high": high, "median": 12.0, "median_unseen": 14.0}
+    made = row("mine", 90.0)
+    made["memorisation"] = {"pixels": {**figure, "copies": {**figure, "chance": copies}}}
+    text = tables([{**run(made), "bank": {"windows": 360_000, "of": "toy-landscape, all training clips"}}])
+    return lines(text, "mine | pixels")[0].split(" | ")[-1]
+
+
+def test_what_the_memorisation_check_says_depends_on_both_sides_and_on_its_power():
+    assert copied(0.34, 0.29, 0.38, 1.0) == (
+        "further from training than real clips are: told from real clips |"
+    )
+    assert copied(0.55, 0.51, 0.60, 1.0) == "nearer to training than unseen clips are |"
+    assert copied(0.51, 0.46, 0.56, 1.0) == "as unseen clips |"
+    assert copied(0.51, 0.46, 0.56, 0.57) == "as unseen clips; but copies would hardly be noticed |"
+
+
 def test_runs_of_equal_settings_share_a_table_and_others_do_not():
     first, second = run(row("one", 90.0), output_dir="a"), run(row("two", 80.0), output_dir="b")
     assert tables([first, second]).count("Table 2") == 1
@@ -128,7 +172,7 @@ def test_memorisation_and_limits_are_shown():
     }
     made["figures"]["fvd"]["at_infinity"] = 71.0
     text = tables([run(made)])
-    assert "| mine | pixels | 0.61 (0.55 to 0.67) | 12 | 14 |" in text
+    assert "| mine | pixels | 0.61 (0.55 to 0.67) | 12 | 14 | – | nearer to training than unseen" in text
     assert "90 (89 to 91); extrapolated 71" in text
 
 
