@@ -103,8 +103,7 @@ def _measure(jobs: Sequence[Job], frames: int, rows: Rows, write: Write) -> None
         for _ in tqdm(range(frames), desc="frames", unit="frame"):
             for name in seconds:  # in turns: a slow moment hits all
                 if not rows[name].get("refused"):
-                    ask = partial(processes[name].ask, "further")
-                    _attempt(name, lambda ask=ask, each=seconds[name]: each.append(ask()), rows)
+                    _attempt(name, partial(_go_on, processes[name], seconds[name]), rows)
         for name, each in seconds.items():
             if not rows[name].get("refused"):
                 rows[name] |= _steady(each, jobs[0].batch)
@@ -135,6 +134,10 @@ def _begin(process: Process, name: str, rows: Rows) -> None:
     print(
         f"{name}: off by {row['relative error']:.1e}, first frame {row['first frame (s)']:.3f} s", flush=True
     )
+
+
+def _go_on(process: Process, seconds: list[float]) -> None:
+    seconds.append(process.ask("further"))
 
 
 def _end(process: Process, name: str, job: Job, rows: Rows) -> None:

@@ -131,7 +131,9 @@ class FastTransformer:
         if self._unpacked is not self.network:
             raise RuntimeError("on this device weights are packed, and the model's own are still needed")
         for block in blocks_of(self.model):
-            parts = [block.video_spatial_attention, block.video_temporal_attention, block.audio_attention]
+            parts: list[nn.Module] = [
+                block.video_spatial_attention, block.video_temporal_attention, block.audio_attention
+            ]  # fmt: skip
             if fast_form(block.fusion) is not FastFusion:  # else it runs as it is written, with these weights
                 parts += [part for part in block.fusion.children() if not isinstance(part, Modulation)]
             for parameter in nn.ModuleList(parts).parameters():

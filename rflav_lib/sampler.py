@@ -218,12 +218,15 @@ class RollingSampler:
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """One Euler step of both modalities; `clean` and its `noise` (b j ...) are the given frames in the window."""
         known = clean.shape[1]
+        here = t.expand(
+            len(made), -1
+        )  # for the fast sampler, which looks times up: on a GPU it would have to wait
         t, dt = (to_device(times, made.device).expand(len(made), -1) for times in (t, dt))
         given = torch.cat([interpolate(clean, noise, t[:, :known]), given[:, known:]], dim=1)
         with torch.set_grad_enabled(scale != 0):
             made = made.detach().requires_grad_(scale != 0)
             pair = (made, given) if which == AUDIO else (given, made)
-            velocities = self.velocity(*pair, t, y, memory)
+            velocities = self.velocity(*pair, here, y, memory)
             made_velocity, given_velocity = velocities if which == AUDIO else velocities[::-1]
             if scale:
                 error = (clean - noise - given_velocity[:, :known]).square().sum()
@@ -238,13 +241,14 @@ class RollingSampler:
     def velocity(
         self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None, memory: Memory | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The model's velocity of the window, guided where a scale is not 1. `t` is (b k)."""
+        """The model's velocity of the window, guided where a scale is not 1. `t` is (b k), on the CPU or beside it."""
         if memory is None:
             return self._guided(video, audio, t, y)
         video, audio = self._guided(*memory.before(video, audio, t), y)
         return video[:, memory.layout.frames :], audio[:, memory.layout.frames :]
 
     def _guided(self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        t = to_device(t, video.device)
         labelled = self.model(video, audio, t, y)
         if self._scales == (1, 1):
             return labelled

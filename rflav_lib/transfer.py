@@ -12,4 +12,4 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     """
     if device.type != "cuda" or values.device.type != "cpu":
         return values.to(device)
-    return values.pin_memory().to(device, non_blocking=True)
+    return values.contiguous().pin_memory().to(device, non_blocking=True)

@@ -19,6 +19,10 @@ def test_from_the_cpu_to_a_gpu_it_goes_through_pinned_memory():
     class Values:
         device = torch.device("cpu")
 
+        def contiguous(self):
+            calls.append("contiguous")  # what is expanded cannot be pinned
+            return self
+
         def pin_memory(self):
             calls.append("pin")
             return self
@@ -27,7 +31,7 @@ def test_from_the_cpu_to_a_gpu_it_goes_through_pinned_memory():
             calls.append((device.type, how))
 
     to_device(Values(), torch.device("cuda"))
-    assert calls == ["pin", ("cuda", {"non_blocking": True})]
+    assert calls == ["contiguous", "pin", ("cuda", {"non_blocking": True})]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
