@@ -18,6 +18,7 @@ import shlex
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
 }
 OFF = {"precision": "no", "fused_optimizer": False, "torch_compile": False, "gradient_checkpointing": False}
 DEFAULT_SETTINGS = ["plain", "fused", "bf16", "bf16+fused", "bf16+fused+checkpointing"]
+BATCH = 16
+PAPER_BATCH = 4  # 16 windows in float32 would need about 172 GB
 WARM_UPS = 2
 CLIPS = 64
 
@@ -164,10 +167,13 @@ class Loop:
         return time.perf_counter() - began, self.batches.waited - waited
 
     def peak_bytes(self) -> int:
-        """Most bytes that tensors hold during a step: weights, optimizer and average included."""
+        """Most bytes that tensors hold during a step: weights, optimizer and average included. The last of the loop."""
         self.step()  # the optimizer's state is there from now on
         resting = sum(p.nbytes * 4 for p in self.model.parameters())  # weight, two moments, average
-        return resting + working_bytes(self.step, self.device)
+        try:
+            return resting + working_bytes(self.step, self.device)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Give the memory back."""
@@ -178,32 +184,44 @@ class Loop:
             torch.cuda.synchronize()
 
 
-def measure(options: argparse.Namespace) -> list[Measured]:
-    """Memory first, one setting at a time; then steps, the settings taking turns."""
+def measure(options: argparse.Namespace, done: Callable[[list[Measured]], None]) -> list[Measured]:
+    """Memory first, one setting at a time; then steps, the settings taking turns. `done` gets what is known, as soon
+    as there is more.
+    """
     device, found = torch.device(options.device), []
     for setting in options.settings:
-        loop = Loop(setting, config_of(options.size, setting, options.batch, options.fusion), device)
-        found.append(Measured(setting, [], [], loop.peak_bytes()))
-        loop.close()
-        del loop
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-    groups = [[row] for row in found] if options.one_at_a_time else [found]
-    for group in groups:
-        loops = [Loop(row.setting, config_of(options.size, row.setting, options.batch, options.fusion), device)
-                 for row in group]  # fmt: skip
-        for repeat in tqdm(range(-WARM_UPS, options.steps), unit="turn"):
-            for loop, row in zip(loops, group, strict=True):
-                seconds, waited = loop.timed_step()
-                if repeat >= 0:
-                    row.seconds.append(seconds)
-                    row.waited.append(waited)
-        for loop in loops:
-            loop.close()
-        del loops
-        gc.collect()
+        found.append(Measured(setting, [], [], _loop(setting, options).peak_bytes()))
+        _give_back(device)
+    for group in [[row] for row in found] if options.one_at_a_time else [found]:
+        _take_turns(group, options)
+        _give_back(device)
+        done([row for row in found if row.seconds])
     return found
+
+
+def _take_turns(group: list[Measured], options: argparse.Namespace) -> None:
+    """Time the steps of some settings."""
+    loops = [_loop(row.setting, options) for row in group]
+    for repeat in tqdm(range(-WARM_UPS, options.steps), unit="turn"):
+        for loop, row in zip(loops, group, strict=True):
+            seconds, waited = loop.timed_step()
+            if repeat >= 0:
+                row.seconds.append(seconds)
+                row.waited.append(waited)
+    for loop in loops:
+        loop.close()
+
+
+def _loop(setting: str, options: argparse.Namespace) -> Loop:
+    config = config_of(options.size, setting, options.batch, options.fusion)
+    return Loop(setting, config, torch.device(options.device))
+
+
+def _give_back(device: torch.device) -> None:
+    """What is no longer used: the next setting begins with an empty device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def rows(
@@ -250,7 +268,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--fusion", choices=FUSIONS, default="conditioned_average", help="default: %(default)s"
     )
     parser.add_argument("--settings", nargs="+", default=DEFAULT_SETTINGS, help="default: %(default)s")
-    parser.add_argument("--batch", type=int, default=16, help="windows a step (default: %(default)s)")
+    parser.add_argument(
+        "--batch", type=int, help=f"windows a step (default: {BATCH}; {PAPER_BATCH} for the paper's size)"
+    )
     parser.add_argument("--steps", type=int, default=8, help="timed steps of each (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     parser.add_argument(
@@ -260,6 +280,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--out", type=Path, help="also write figures, machine, versions and command to this JSON file"
     )
     options = parser.parse_args(arguments)
+    if options.batch is None:
+        options.batch = PAPER_BATCH if options.size == "paper" else BATCH
     for name in ("batch", "steps", "threads"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -276,12 +298,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> None:
-    """Measure, print, and write if asked to."""
+    """Measure, print, and write if asked to: after each group of settings that is timed."""
     options = parse(arguments)
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     if options.threads:
         torch.set_num_threads(options.threads)
-    found = measure(options)
     config = config_of(options.size, "plain", 1, options.fusion)
     settings = {
         "latent_size": config.latent_size,
@@ -291,13 +312,8 @@ def main(arguments: list[str]) -> None:
     }
     flops = count_flops({**settings, **{key: getattr(config, key) for key in MODEL_KEYS}})
     speed = matmul_speed(torch.device(options.device), "bf16")
-    figures = rows(found, options, speed, flops)
-    print(f"\n{options.size} size, {options.fusion}, batch {options.batch}, {options.device}; {flops / 1e9:,.1f} model "
-          f"GFLOP a sample; bf16 matmul {speed / 1e12:.3g} TFLOP/s\n")  # fmt: skip
-    print(table(figures))
-    if load and load > 0.5 * (os.cpu_count() or 1):
-        print(f"\nThis machine had other work (load {load}): do not trust the times.")
-    if options.out:
+
+    def write(found: list[Measured]) -> None:
         report = {
             "command": options.command,
             "provenance": {**provenance(options.device), "load_before": load},
@@ -306,9 +322,18 @@ def main(arguments: list[str]) -> None:
             },
             "model_flops_per_sample": flops,
             "bf16_matmul_flops_per_second": speed,
-            "figures": figures,
+            "figures": rows(found, options, speed, flops),
         }
-        write_json(options.out, report)
+        if options.out:
+            write_json(options.out, report)
+
+    figures = rows(measure(options, write), options, speed, flops)
+    print(f"\n{options.size} size, {options.fusion}, batch {options.batch}, {options.device}; {flops / 1e9:,.1f} model "
+          f"GFLOP a sample; bf16 matmul {speed / 1e12:.3g} TFLOP/s\n")  # fmt: skip
+    print(table(figures))
+    if load and load > 0.5 * (os.cpu_count() or 1):
+        print(f"\nThis machine had other work (load {load}): do not trust the times.")
+    if options.out:
         print(f"\nwritten to {options.out}")
 
 

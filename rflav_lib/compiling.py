@@ -1,5 +1,8 @@
 """`torch.compile` for a network whose weights stay as they are, and which sees more or fewer frames."""
 
+import os
+import shutil
+
 import torch
 from torch import Tensor, nn
 from torch._inductor import config as inductor_config
@@ -53,14 +56,21 @@ class CompiledNetwork:
 def check_compiler(device: torch.device) -> None:
     """Raise a RuntimeError if `torch.compile` has nothing to compile with here."""
     if device.type != "cpu":
-        return  # for CUDA, triton comes with torch
+        # triton comes with torch, but builds its launchers with a C compiler, which it looks for in these places
+        if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+            raise RuntimeError(_missing("C", "gcc", "CC"))
+        return
     from torch._inductor import exc
     from torch._inductor.cpp_builder import get_cpp_compiler
 
     try:
         get_cpp_compiler()
     except exc.InvalidCxxCompiler as error:
-        raise RuntimeError(
-            "compiled=True needs a C++ compiler, and none was found: install g++ (or set CXX), "
-            "or leave compiled out, which gives the same numbers more slowly"
-        ) from error
+        raise RuntimeError(_missing("C++", "g++", "CXX")) from error
+
+
+def _missing(language: str, program: str, variable: str) -> str:
+    return (
+        f"compiled=True needs a {language} compiler, and none was found: install {program} (or set {variable}), "
+        "or leave compiled out, which gives the same numbers more slowly"
+    )

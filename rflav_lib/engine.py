@@ -3,9 +3,9 @@
 What it leaves out, without changing a result beyond rounding:
 
 - **frames that have not started.** In pre-rolling they neither move nor, with causal attention, matter to others;
-- **modulations that are known.** Times repeat with every frame, so the time and class vectors of every block, over
-  half of a block's weights, are computed once for a stream and not at every step; those of pre-rolling in one go,
-  as its T N windows have T N different times between them, not T T N;
+- **modulations that are known.** Times repeat with every frame, so the time and class vectors of every block, a fifth
+  of its weights (two fifths with joint attention), are computed once for a stream and not at every step; those of
+  pre-rolling in one go, as its T N windows have T N different times between them, not T T N;
 - **a second forward for guidance.** Labelled and unlabelled samples go through the network as one batch;
 - **the laying out of weights.** On CPUs they are packed for the kernels once, and GELU runs inside the product.
 
@@ -23,6 +23,7 @@ from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.memory import Memory
 from rflav_lib.sampler import Frames, Generators, Guidance, RollingSampler
 from rflav_lib.schedule import RollingSchedule
+from rflav_lib.transfer import to_device
 from rflav_lib.transformer import RFLAVTransformer
 
 
@@ -32,7 +33,7 @@ class FastSampler(RollingSampler):
     Args:
         model, schedule, steps_per_frame, guidance_scale: as there.
         dtype: of the matrix products; None is the model's own, and exact.
-        compiled: run the network through `torch.compile`; needs a C++ compiler on a CPU.
+        compiled: run the network through `torch.compile`; needs a C++ compiler on a CPU, a C compiler on a GPU.
 
     Raises:
         RuntimeError: `compiled`, and there is no compiler.
@@ -50,6 +51,9 @@ class FastSampler(RollingSampler):
         super().__init__(model, schedule, steps_per_frame, guidance_scale, model.memory_layout)
         self.network = FastTransformer(model, dtype, compiled)
         self._causal, self._null_label = model.config.causal, model.null_label
+        self._read: tuple[Tensor, int, tuple[int, ...]] | None = (
+            None  # labels of a GPU: tensor, version, values
+        )
 
     def preroll(self, video: Tensor, audio: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As the plain sampler's, with what is known of all its steps computed first."""
@@ -86,7 +90,7 @@ class FastSampler(RollingSampler):
         if memory is not None:
             inputs = memory.before(*inputs)
         velocity = self._at_known_times(*inputs, y, keep=rolling)
-        dt = dt[:moving].to(video.device)
+        dt = to_device(dt[:moving], video.device)
         moved = [
             torch.addcmul(state[:, :moving], dt.view(-1, *[1] * (state.ndim - 2)), speed[:, -moving:])
             for state, speed in zip((video, audio), velocity, strict=True)
@@ -113,5 +117,15 @@ class FastSampler(RollingSampler):
         """Labels of the network's batch; with guidance, of the samples once more without a class."""
         if y is None:
             return None
-        labels = tuple(y.tolist())
+        labels = self._values(y)
         return labels if self._scales == (1, 1) else labels + (self._null_label,) * len(labels)
+
+    def _values(self, y: Tensor) -> tuple[int, ...]:
+        """Labels (b,) as numbers. Those on a GPU are read once, until they change: each reading waits for the GPU."""
+        if (
+            y.device.type == "cpu" or y.is_inference()
+        ):  # on the CPU numpy may change them unseen; both are read anew
+            return tuple(y.tolist())
+        if self._read is None or self._read[0] is not y or self._read[1] != y._version:
+            self._read = y, y._version, tuple(y.tolist())
+        return self._read[2]

@@ -16,7 +16,7 @@ class FastLinear(nn.Module):
     Args:
         linear: the weights; they are not copied if nothing has to be changed.
         dtype: of the product.
-        gelu: put tanh-GELU behind, computed in float32.
+        gelu: put tanh-GELU behind, computed in float32 and rounded once to `dtype`.
         packed: use oneDNN where it is there; off for a network that is compiled, as the compiler packs itself.
     """
 
@@ -27,6 +27,8 @@ class FastLinear(nn.Module):
         self.gelu, self.dtype = gelu, dtype
         self.packed = packed and can_pack(dtype, linear.weight.device)
         weight, bias = (tensor.detach().to(dtype) for tensor in (linear.weight, linear.bias))
+        # on CPUs the bf16 GELU takes ten times as long; on GPUs the kernel itself computes in float32
+        self.widened = gelu and linear.weight.device.type == "cpu"
         # a Parameter is what the compiler knows to be constant; a packed weight cannot be one
         self.bias = nn.Parameter(bias, requires_grad=False)
         if self.packed:
@@ -40,8 +42,10 @@ class FastLinear(nn.Module):
             behind: tuple[str, list[float], str] = ("gelu", [], "tanh") if self.gelu else ("none", [], "")
             return torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, *behind)
         product = F.linear(rows, self.weight, self.bias)
-        # in float32: the bf16 GELU of CPUs takes ten times as long
-        return F.gelu(product.float(), approximate="tanh").to(self.dtype) if self.gelu else product
+        if not self.gelu:
+            return product
+        activated = F.gelu(product.float() if self.widened else product, approximate="tanh")
+        return activated.to(self.dtype)
 
 
 class FastAttention(nn.Module):
@@ -51,10 +55,8 @@ class FastAttention(nn.Module):
         attention: the weights.
         dtype: of the matrix products.
         packed: see `FastLinear`.
-        longest: the most tokens of a sequence, if it is known; short ones are written out for the compiler of a CPU.
+        longest: the most tokens of a sequence, if it is known; short ones are `written_out` for the compiler.
     """
-
-    SHORT = 16  # tokens; a step of the bundled model (10 frames of 16 patches) takes a fifth less time
 
     def __init__(
         self, attention: SelfAttention, dtype: torch.dtype, packed: bool = True, longest: int | None = None
@@ -66,7 +68,7 @@ class FastAttention(nn.Module):
         # short sequences: on CPUs the bf16 kernel takes longer than float32 with both conversions
         on_cpu = attention.qkv.weight.device.type == "cpu"
         self.inner = torch.float32 if on_cpu else dtype
-        self.short = on_cpu and longest is not None and longest <= self.SHORT
+        self.short = written_out(longest)
 
     def forward(
         self, tokens: Tensor, along: int, is_causal: bool = False, mask: Tensor | None = None
@@ -80,13 +82,28 @@ class FastAttention(nn.Module):
         order = (2, 1, 3, 0, 4) if along == 0 else (2, 0, 3, 1, 4)
         q, k, v_ = heads.permute(order)  # batch heads sequence d, without a copy
         if self.short and mask is None and torch.compiler.is_compiling():
-            mixed = written_out_attention(q, k, v_, is_causal)
+            # sums in float32 whatever the type, as the library's kernels have them; compiled, no copy is made for it
+            wide = torch.promote_types(self.inner, torch.float32)
+            mixed = written_out_attention(q.to(wide), k.to(wide), v_.to(wide), is_causal)
         else:
             mixed = F.scaled_dot_product_attention(q, k, v_, attn_mask=mask, is_causal=is_causal)
         batch, length = q.shape[0], q.shape[2]
         return self.out(mixed.transpose(1, 2).reshape(batch * length, d).to(self.dtype)).view(
             batch, length, d
         )
+
+
+SHORT = 16  # tokens
+
+
+def written_out(longest: int | None) -> bool:
+    """Whether compiled attention over at most `longest` tokens is `written_out_attention`, and not the library's.
+
+    On a CPU a step of the bundled model (10 frames of 16 patches) takes a fifth less time with it. On GPUs this has
+    not been measured. The reason to do it there too: kernels work in tiles of 64 tokens and more, and of ten frames
+    nine tenths of a tile would be padding, for each patch and head. `benchmarks/generation.py --attention` times both.
+    """
+    return longest is not None and longest <= SHORT
 
 
 def written_out_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:

@@ -20,6 +20,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from rflav_lib.transfer import to_device
+
 
 @dataclass(frozen=True)
 class MemoryLayout:
@@ -97,7 +99,7 @@ class Memory:
 
     def before(self, video: Tensor, audio: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Put the slots in front of a window video (b k c h w), audio (b k f m) and its times (b k) or (k,)."""
-        times = self.times.to(t).expand(*t.shape[:-1], -1)
+        times = to_device(self.times.to(t.dtype), t.device).expand(*t.shape[:-1], -1)
         return (
             torch.cat([self.video, video], dim=1), torch.cat([self.audio, audio], dim=1), torch.cat([times, t], dim=-1),
         )  # fmt: skip

@@ -3,13 +3,14 @@
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._inductor import config as inductor_config
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,6 +30,13 @@ KINDS = {
     ),
 }  # fmt: skip
 """By parts of the operations' names, the first kind that fits; compiled kernels are named after what they hold."""
+GPU_KINDS = {
+    "attention": ("flash", "fmha", "sdpa", "cudnn", "softmax"),  # first: some of them are called cutlass too
+    "matrix products": ("nvjet", "gemm", "gemv", "cutlass", "splitk", "cublas", "triton_tem"),
+    "copies and conversions": ("memcpy", "memset", "direct_copy", "catarray", "fillfunctor"),
+    "norms, gates and activations": ("triton_", "elementwise", "reduce", "norm"),
+}
+"""As `KINDS`, by parts of the names of kernels, in small letters. Written from torch's sources: not seen on a GPU."""
 REST = "all else: Python, views, waiting"
 
 
@@ -55,7 +63,7 @@ def profiles(
             "GFLOP/s": flops / step / 1e9,
             "peak GFLOP/s": peaks[dtype] / 1e9,
             "at peak a step would take (ms)": 1000 * flops / peaks[dtype],
-            "shares of the time": shares(roll),
+            "shares of the time": shares(roll, video.device),
         }
     return found
 
@@ -107,27 +115,40 @@ def step_flops(
         sampler = FastSampler(model, sampler.schedule, sampler.steps_per_frame)
         # packed products are not counted
         sampler.network.network = FastNetwork(model, model.dtype, packed=False)
-    roll = rolling(sampler, video, audio, y)
-    # times that come again are known from their second coming on; memory has other ones until its slots are full
-    for _ in range(model.memory_layout.frames + 1):
-        roll()
+    memory = sampler.empty_memory(video, audio)  # full or empty, its slots cost the same
+    roll = partial(sampler.roll, video, audio, torch.Generator().manual_seed(0), y, memory)
+    roll()  # times that come again are known from their second coming on
     with FlopCounterMode(display=False) as counter:
         roll()
     return counter.get_total_flops() / sampler.steps_per_frame
 
 
-def shares(roll: Callable[[], Any]) -> dict[str, float]:
-    """Shares of the time that each kind of operation takes on the host; what a profiler adds is in the rest."""
-    with profile(activities=[ProfilerActivity.CPU]) as trace:
+def shares(roll: Callable[[], Any], device: torch.device) -> dict[str, float]:
+    """Shares of the time that each kind of operation takes, on the host, or on the GPU that works for it.
+
+    What a profiler adds is in the rest; with a GPU, so is the time in which it has nothing to do.
+    """
+    on_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]) as trace:
         start = time.perf_counter()
         for _ in range(ROLLS):
             roll()
+        if on_gpu:
+            torch.cuda.synchronize()
         whole = time.perf_counter() - start
+    return by_kind(trace.key_averages(), whole, on_gpu)
+
+
+def by_kind(events: Iterable[Any], whole: float, on_gpu: bool) -> dict[str, float]:
+    """Shares of `whole` seconds from a profiler's events: of operations on the host, or of kernels alone on the GPU."""
     spent: Counter[str] = Counter()
-    for event in trace.key_averages():
-        kind = next((kind for kind, parts in KINDS.items() if any(p in event.key for p in parts)), None)
+    for event in events:
+        if on_gpu and (event.device_type != DeviceType.CUDA or event.is_user_annotation):
+            continue  # operations of the host tell the time of their kernels once more
+        name, kinds = (event.key.lower(), GPU_KINDS) if on_gpu else (event.key, KINDS)
+        kind = next((kind for kind, parts in kinds.items() if any(p in name for p in parts)), None)
         if kind:
-            spent[kind] += event.self_cpu_time_total / 1e6
+            spent[kind] += (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1e6
     return {kind: spent[kind] / whole for kind in KINDS} | {REST: max(0.0, 1 - spent.total() / whole)}
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from rflav_lib.flow import VelocityModel, expand_time, interpolate
 from rflav_lib.memory import Memory, MemoryLayout
 from rflav_lib.schedule import RollingSchedule, check_steps
+from rflav_lib.transfer import to_device
 
 VIDEO, AUDIO = 0, 1
 Guidance = float | tuple[float, float]
@@ -217,12 +218,15 @@ class RollingSampler:
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """One Euler step of both modalities; `clean` and its `noise` (b j ...) are the given frames in the window."""
         known = clean.shape[1]
-        t, dt = (times.to(made.device).expand(len(made), -1) for times in (t, dt))
+        here = t.expand(
+            len(made), -1
+        )  # for the fast sampler, which looks times up: on a GPU it would have to wait
+        t, dt = (to_device(times, made.device).expand(len(made), -1) for times in (t, dt))
         given = torch.cat([interpolate(clean, noise, t[:, :known]), given[:, known:]], dim=1)
         with torch.set_grad_enabled(scale != 0):
             made = made.detach().requires_grad_(scale != 0)
             pair = (made, given) if which == AUDIO else (given, made)
-            velocities = self.velocity(*pair, t, y, memory)
+            velocities = self.velocity(*pair, here, y, memory)
             made_velocity, given_velocity = velocities if which == AUDIO else velocities[::-1]
             if scale:
                 error = (clean - noise - given_velocity[:, :known]).square().sum()
@@ -237,13 +241,14 @@ class RollingSampler:
     def velocity(
         self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None, memory: Memory | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The model's velocity of the window, guided where a scale is not 1. `t` is (b k)."""
+        """The model's velocity of the window, guided where a scale is not 1. `t` is (b k), on the CPU or beside it."""
         if memory is None:
             return self._guided(video, audio, t, y)
         video, audio = self._guided(*memory.before(video, audio, t), y)
         return video[:, memory.layout.frames :], audio[:, memory.layout.frames :]
 
     def _guided(self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        t = to_device(t, video.device)
         labelled = self.model(video, audio, t, y)
         if self._scales == (1, 1):
             return labelled
@@ -255,7 +260,7 @@ class RollingSampler:
         self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None, memory: Memory | None
     ) -> tuple[Tensor, Tensor]:
         """One Euler step of the whole window: x <- x + dt * velocity; t and dt are (k,)."""
-        t, dt = (times.to(video.device).expand(len(video), -1) for times in (t, dt))
+        t, dt = (to_device(times, video.device).expand(len(video), -1) for times in (t, dt))
         video_velocity, audio_velocity = self.velocity(video, audio, t, y, memory)
         video = video + expand_time(dt, video) * video_velocity
         audio = audio + expand_time(dt, audio) * audio_velocity
@@ -293,7 +298,7 @@ def draw_noise(shape: tuple[int, ...], generator: Generators) -> Tensor:
 def fresh_noise(window: Tensor, generator: Generators) -> Tensor:
     """Noise for one more frame of `window`: (b k ...) -> (b 1 ...)."""
     shape = (window.shape[0], *window.shape[2:])
-    return draw_noise(shape, generator).to(window)[:, None]
+    return to_device(draw_noise(shape, generator).to(window.dtype), window.device)[:, None]
 
 
 def append_noise(window: Tensor, generator: Generators) -> Tensor:

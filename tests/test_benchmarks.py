@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import endless, fusions, generation, media, scales, scales_figure, training
+from benchmarks import endless, fusions, media, scales, scales_figure, training
 from benchmarks import latents as latents_benchmark
 from rflav_lib.evaluation.paper import LETTERS
 from rflav_lib.fusion import FUSIONS
@@ -88,40 +88,6 @@ def test_missing_gpu_is_said_in_one_line(capsys):
     assert "torch sees no GPU here" in capsys.readouterr().err
 
 
-def test_generation_measures_every_sampler_in_turn_and_says_where_the_time_goes(
-    tmp_path, capsys, monkeypatch
-):
-    tiny = {"latent_size": 4, "patch_size": 2, "hidden_size": 24, "depth": 1, "num_heads": 2, "n_mels": 16}
-    monkeypatch.setitem(generation.MODELS, "middle", {**tiny, "window": 3, "num_classes": 2})
-    out = tmp_path / "speed.json"
-    generation.main(["--model", "middle", "--frames", "2", "--given", "--profile", "--out", str(out)])
-    report = json.loads(out.read_text())
-    assert (
-        list(report["sampler"]) == list(report["profile"]) == ["plain float32", "fast float32", "fast bf16"]
-    )
-    assert all(seconds > 0 for row in report["sampler"].values() for seconds in row.values())
-    for row in (report["given"][task] for task in ("audio_to_video", "video_to_audio")):
-        assert list(row) == ["plain float32", "fast float32"] and min(row.values()) > 0
-    printed = capsys.readouterr().out
-    assert "times as fast" in printed and "video_to_audio, further frame" in printed
-    for figures in report["profile"].values():
-        assert sum(figures["shares of the time"].values()) == pytest.approx(1, abs=0.02)
-        assert figures["shares of the time"]["matrix products"] > 0
-    plain, fast, bf16 = (figures["GFLOP of a step"] for figures in report["profile"].values())
-    conditions = 3 * 24 * 24 * 2 * (6 + 3 + 2 + 2)  # modulations of a block and the outputs, of 3 frames
-    times = 2 * 3 * 2 * (256 * 24 + 24 * 24)  # both time embeddings
-    assert plain - fast == pytest.approx((conditions + times) / 1e9, rel=1e-6) and fast == bf16
-
-
-@pytest.mark.parametrize(
-    ("option", "value"), [("--frames", "0"), ("--batch", "-1"), ("--steps-per-frame", "0")]
-)
-def test_generation_refuses_counts_below_one(option, value, capsys):
-    with pytest.raises(SystemExit):
-        generation.main([option, value])
-    assert f"{option} must be at least 1" in capsys.readouterr().err
-
-
 @pytest.mark.slow
 def test_endless_measures_every_minute_and_the_rest(tmp_path, monkeypatch):
     monkeypatch.setattr(endless, "MINUTE", 80)
@@ -175,6 +141,29 @@ def test_the_plain_loop_and_the_library_train_the_same(monkeypatch):
             loop.step()
         weights.append(torch.cat([p.detach().flatten() for p in loop.model.parameters()]))
     torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-5)
+
+
+def test_training_s_batch_fits_the_size(monkeypatch):
+    """16 windows of the paper's size in float32 are more than any GPU has."""
+    sizes = ([], ["--size", "paper"], ["--size", "paper", "--batch", "2"])
+    assert [training.parse(arguments).batch for arguments in sizes] == [16, 4, 2]
+
+
+def test_training_writes_after_each_setting(tmp_path, monkeypatch):
+    """What a machine that is taken away has measured is there."""
+    out, turns = tmp_path / "training.json", training._take_turns
+
+    def taken_away(group, options):
+        if group[0].setting == "fused":
+            raise KeyboardInterrupt
+        turns(group, options)
+
+    monkeypatch.setattr(training, "_take_turns", taken_away)
+    arguments = ["--size", "tiny", "--batch", "2", "--steps", "1", "--one-at-a-time", "--settings", "plain"]
+    with pytest.raises(KeyboardInterrupt):
+        training.main([*arguments, "fused", "--out", str(out)])
+    figures = json.loads(out.read_text())["figures"]
+    assert list(figures) == ["plain"] and figures["plain"]["peak_bytes"] > 0
 
 
 def test_training_refuses_settings_that_there_are_not(capsys):

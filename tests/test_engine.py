@@ -266,8 +266,93 @@ def test_compiled_it_has_the_same_numbers(slots, monkeypatch):
     }  # called from C++
     packed = any("linear_pointwise" in key or "mkl_linear" in key for key in compiled)
     assert packed == can_pack(torch.float32, torch.device("cpu")), "the compiler packs as the library does"
-    found = shares(lambda: fast.preroll(*window_inputs(2, WINDOW)[:2]))
+    found = shares(lambda: fast.preroll(*window_inputs(2, WINDOW)[:2]), torch.device("cpu"))
     assert all(found[kind] > 0 for kind in ("matrix products", "attention", "norms, gates and activations"))
+
+
+def test_the_network_without_packed_weights_is_there_once(monkeypatch):
+    """Where nothing can be packed, gradients and the compiler use the network itself, and not a copy of its weights."""
+    packs = can_pack(torch.bfloat16, torch.device("cpu"))
+    fast = FastTransformer(reference_model(), torch.bfloat16)
+    assert (fast._unpacked is not fast.network) == packs
+    monkeypatch.setattr("rflav_lib.fast_layers.can_pack", lambda dtype, device: False)
+    fast = FastTransformer(reference_model(), torch.bfloat16)
+    assert fast._unpacked is fast.network
+
+
+@pytest.mark.parametrize("fusion", [*FUSIONS, "as written"])
+def test_a_released_model_s_network_goes_on(fusion, monkeypatch):
+    """With bf16 products it then holds no weight twice."""
+    if fusion == "as written":
+        monkeypatch.setattr("rflav_lib.fast_fusion.FAST", {})
+    monkeypatch.setattr("rflav_lib.fast_layers.can_pack", lambda dtype, device: False)
+    model = open_model("average" if fusion == "as written" else fusion, num_classes=3)
+    count = sum(parameter.numel() for parameter in model.blocks.parameters())
+    expected = frames_of(both(model, dtype=torch.bfloat16)[1], torch.tensor([0, 2]))
+    sampler = both(model, dtype=torch.bfloat16)[1]
+    sampler.network.release_model()
+    for ours, theirs in zip(frames_of(sampler, torch.tensor([0, 2])), expected, strict=True):
+        assert torch.equal(ours, theirs)
+    left = sum(parameter.numel() for parameter in model.blocks.parameters())
+    assert left < (0.75 if fusion == "as written" else 0.5) * count
+
+
+@pytest.mark.skipif(not can_pack(torch.float32, torch.device("cpu")), reason="nothing is packed here")
+def test_a_model_whose_weights_are_packed_is_not_released():
+    model = reference_model()
+    with pytest.raises(RuntimeError, match="the model's own are still needed"):
+        FastTransformer(model).release_model()
+    assert all(parameter.numel() for parameter in model.parameters())
+
+
+def test_labels_of_a_gpu_are_read_when_they_change_and_not_at_each_step():
+    """Each reading waits for the GPU. Labels of the CPU, which numpy may change unseen, are read anew."""
+    readings = []
+
+    class Labels:
+        def __init__(self, values, device):
+            self.values, self.device, self._version = values, torch.device(device), 0
+
+        def tolist(self):
+            readings.append(self.device.type)
+            return list(self.values)
+
+        def is_inference(self):
+            return False
+
+    sampler, other = both(reference_model(num_classes=9), 2, 2.5)[1], Labels([4], "cuda")
+    for y, times in ((Labels([3], "cuda"), 3), (other, 2)):
+        assert {sampler._labels(y) for _ in range(times)} == {(y.values[0], 9)}
+    assert readings == ["cuda"] * 2
+    other.values, other._version = [5], 1
+    assert sampler._labels(other) == (5, 9)
+    here = Labels([3], "cpu")
+    assert {sampler._labels(here) for _ in range(2)} == {(3, 9)} and readings[3:] == ["cpu"] * 2
+
+
+def test_gelu_of_a_gpu_is_the_kernel_s_own(monkeypatch):
+    """There the kernel computes in float32 itself; to convert first would cost two copies of the widest layer."""
+    layer, rows = FastLinear(torch.nn.Linear(8, 8), torch.bfloat16, True, False), torch.randn(3, 8).bfloat16()
+    seen, gelu = [], F.gelu
+    monkeypatch.setattr(
+        "torch.nn.functional.gelu",
+        lambda x, approximate: seen.append(x.dtype) or gelu(x, approximate=approximate),
+    )
+    results = [layer(rows)]
+    layer.widened = False
+    results.append(layer(rows))
+    assert seen == [torch.float32, torch.bfloat16]
+    assert all(result.dtype == torch.bfloat16 for result in results)
+    torch.testing.assert_close(*results)
+
+
+def test_no_c_compiler_for_a_gpu_is_said_at_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(RuntimeError, match="compiled=True needs a C compiler.*install gcc \\(or set CC\\)"):
+        check_compiler(torch.device("cuda"))
+    (tmp_path / "gcc").touch(mode=0o755)
+    check_compiler(torch.device("cuda"))
 
 
 def test_no_compiler_is_said_at_once(monkeypatch):
