@@ -1,4 +1,4 @@
-"""All measurements that need a GPU, as stages that a machine lent for minutes can do: not run on a GPU yet.
+"""All measurements that need a GPU, as stages that fit into minutes: not run on a GPU yet.
 
     python benchmarks/gpu.py --folder outputs/gpu                       # what is missing, within 540 seconds
     python benchmarks/gpu.py --folder outputs/gpu --only plain-8 tf32-8
