@@ -22,7 +22,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +30,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT, profiling
 from rflav_lib.engine import FastSampler
-from rflav_lib.files import write_json
+from rflav_lib.files import output_file, write_json
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
 from rflav_lib.sampler import Frames, RollingSampler
@@ -191,7 +190,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--given", action="store_true", help="measure audio-to-video and video-to-audio too")
     parser.add_argument("--profile", action="store_true", help="say where the time goes")
-    parser.add_argument("--out", type=Path, help="write figures, settings and machine to this JSON file")
+    parser.add_argument(
+        "--out", type=output_file, help="write figures, settings and machine to this JSON file"
+    )
     options = parser.parse_args(arguments)
     for name in ("steps_per_frame", "frames", "batch", "threads"):
         if getattr(options, name) < 1:

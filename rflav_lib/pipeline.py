@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rflav_lib.clip_stream import ClipStream
 from rflav_lib.conditions import Sound, Video, given_sounds, given_videos
 from rflav_lib.engine import FastSampler
-from rflav_lib.files import whole
+from rflav_lib.files import whole_folder
 from rflav_lib.image_codec import decode_latents, encode_frames, reduction
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
@@ -82,12 +82,13 @@ class RFLAVPipeline(DiffusionPipeline):
         return pipeline
 
     def save_whole(self, folder: str | Path) -> None:
-        """`save_pretrained` into a folder that appears whole or not at all, replacing one that was there.
+        """`save_pretrained` into a folder that appears whole or not at all, replacing a pipeline that was there.
 
         Raises:
+            FileExistsError: the folder is there and holds something else than a pipeline.
             OSError: it cannot be written; names the folder.
         """
-        with whole(folder) as draft, safetensors_errors(folder):
+        with whole_folder(folder, "model_index.json") as draft, safetensors_errors(folder):
             self.save_pretrained(draft, safe_serialization=True)
 
     @torch.no_grad()
