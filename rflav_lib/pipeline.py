@@ -126,7 +126,8 @@ class RFLAVPipeline(DiffusionPipeline):
             warm_frames: frames to make and throw away before the first; joint generation only, see `RollingSampler`.
 
         Returns:
-            The clips. What was given comes back as it was given, not through a codec.
+            The clips. What was given comes back as it was given, not through a codec; sound of a file or a `Clip` that
+            is too loud comes back scaled down, see `given_sound`.
 
         Raises:
             ValueError: a bad number, an unknown class, a class for a model without, both `audio` and `video`,
