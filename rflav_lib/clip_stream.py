@@ -10,6 +10,7 @@ from torch import Tensor
 from rflav_lib.media import Clip
 from rflav_lib.memory import Memory
 from rflav_lib.sampler import RollingSampler, check_warm_frames
+from rflav_lib.undo import all_or_nothing
 
 if TYPE_CHECKING:
     from rflav_lib.pipeline import Label, RFLAVPipeline
@@ -82,7 +83,7 @@ class ClipStream:
         return self
 
     def __next__(self) -> Clip:
-        """The next clip. If it fails, what is not handed out yet is kept: see `finish`."""
+        """The next clip. If it fails or is interrupted, what is not handed out yet is kept: go on, or see `finish`."""
         if self._finished:
             raise StopIteration
         samples = self._chunk_frames * self._pipeline.samples_per_frame
@@ -93,11 +94,12 @@ class ClipStream:
     def finish(self) -> Clip | None:
         """End the stream. Returns a last clip of the frames that were still waiting for their sound, if any.
 
-        If it fails (a full disk, no memory for the decoder), call it again.
+        If it fails or is interrupted (a full disk, no memory for the decoder), call it again.
         """
         if not self._finished:
-            self._sound = torch.cat([self._sound, self._vocoder.flush().cpu()], dim=1)
-            self._finished = True
+            with all_or_nothing(self), all_or_nothing(self._vocoder):
+                self._sound = torch.cat([self._sound, self._vocoder.flush().cpu()], dim=1)
+                self._finished = True
         return self._hand_out(len(self._latents)) if self._latents else None
 
     def close(self) -> None:
@@ -169,15 +171,15 @@ class ClipStream:
 
     def _advance(self) -> None:
         """Clear one more frame of the window, and give its mel segment to the vocoder."""
-        if self._window is None:
-            (video, audio), memory = self._start()
-        else:
-            (video, audio), memory = self._roll(self._window, self._memory)
-        sound = self._vocoder.push(self._pipeline.mel.decode(audio[:, :1])).float().cpu()
-        # only now, when nothing can fail any more
-        self._window, self._memory = (video, audio), memory
-        self._latents.append(video[:, 0].clone())
-        self._sound = torch.cat([self._sound, sound], dim=1)
+        with all_or_nothing(self, self._generator), all_or_nothing(self._vocoder):
+            if self._window is None:
+                (video, audio), memory = self._start()
+            else:
+                (video, audio), memory = self._roll(self._window, self._memory)
+            sound = self._vocoder.push(self._pipeline.mel.decode(audio[:, :1])).float().cpu()
+            self._window, self._memory = (video, audio), memory
+            self._latents = [*self._latents, video[:, 0].clone()]
+            self._sound = torch.cat([self._sound, sound], dim=1)
 
     def _start(self) -> tuple[tuple[Tensor, Tensor], Memory | None]:
         """Clear the first frame that is handed out: window, and memory of those before it."""
@@ -199,6 +201,7 @@ class ClipStream:
         pictures = self._pipeline.decode_video(torch.stack(self._latents[:frames], dim=1), self._vae)[0]
         mel = self._pipeline.mel.config
         clip = Clip(pictures, self._sound[0, :samples].numpy().copy(), mel.frame_rate, mel.sample_rate)
-        self._latents, self._sound = self._latents[frames:], self._sound[:, samples:].clone()
-        self.frames_made += frames
+        with all_or_nothing(self):
+            self._latents, self._sound = self._latents[frames:], self._sound[:, samples:].clone()
+            self.frames_made += frames
         return clip

@@ -11,6 +11,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from rflav_lib.mel import check_log_mel
+from rflav_lib.undo import all_or_nothing
 
 SLOPE, LAST_SLOPE = 0.1, 0.01  # of the leaky ReLUs; the one before the last convolution has PyTorch's default
 
@@ -183,18 +184,21 @@ class HiFiGANStream:
     def push(self, log_mel: Tensor) -> Tensor:
         """Natural log-mel (b m frames) -> the samples that are complete (b s); s may be 0.
 
+        If it is interrupted, the frames count as not pushed.
+
         Raises:
             ValueError: another batch or number of mel bins, or NaN.
         """
         self.vocoder.check(log_mel)
         if len(log_mel) != self.batch:
             raise ValueError(f"log_mel is for {len(log_mel)} sounds, this stream for {self.batch}")
-        self._frames = torch.cat([self._frames, log_mel.float().cpu()], dim=-1)
-        pieces = [torch.zeros(self.batch, 0)]
-        reach = self.vocoder.reach
-        while self._frames.shape[-1] - self._context >= self.BLOCK + reach:
-            pieces.append(self._make(self.BLOCK, self._context + self.BLOCK + reach))
-        return torch.cat(pieces, dim=-1)
+        with all_or_nothing(self):
+            self._frames = torch.cat([self._frames, log_mel.float().cpu()], dim=-1)
+            pieces = [torch.zeros(self.batch, 0)]
+            reach = self.vocoder.reach
+            while self._frames.shape[-1] - self._context >= self.BLOCK + reach:
+                pieces.append(self._make(self.BLOCK, self._context + self.BLOCK + reach))
+            return torch.cat(pieces, dim=-1)
 
     def flush(self) -> Tensor:
         """The rest (b s); then the stream is as new."""

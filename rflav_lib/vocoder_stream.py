@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from rflav_lib.undo import all_or_nothing
+
 if TYPE_CHECKING:
     from rflav_lib.vocoder import GriffinLim
 
@@ -49,17 +51,20 @@ class GriffinLimStream:
     def push(self, log_mel: Tensor) -> Tensor:
         """Natural log-mel (b m frames) -> the samples that are settled by it (b s); s may be 0.
 
+        If it is interrupted, the frames count as not pushed.
+
         Raises:
             ValueError: another batch or number of mel bins, NaN, or values no sound has.
         """
         self.vocoder.check(log_mel)
         if len(log_mel) != self.batch:
             raise ValueError(f"log_mel is for {len(log_mel)} sounds, this stream for {self.batch}")
-        self._waiting = torch.cat([self._waiting, log_mel.float().to(self._waiting.device)], dim=-1)
-        pieces = [self._waiting.new_zeros(self.batch, 0)]
-        while self._waiting.shape[-1] >= BLOCK + CONTEXT:
-            pieces.append(self._settle(BLOCK, self._waiting[..., : BLOCK + CONTEXT]))
-        return torch.cat(pieces, dim=-1)
+        with all_or_nothing(self):
+            self._waiting = torch.cat([self._waiting, log_mel.float().to(self._waiting.device)], dim=-1)
+            pieces = [self._waiting.new_zeros(self.batch, 0)]
+            while self._waiting.shape[-1] >= BLOCK + CONTEXT:
+                pieces.append(self._settle(BLOCK, self._waiting[..., : BLOCK + CONTEXT]))
+            return torch.cat(pieces, dim=-1)
 
     def flush(self) -> Tensor:
         """The rest (b s); then the stream is as new. All pieces together have hop_length samples a frame."""

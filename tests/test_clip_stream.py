@@ -305,3 +305,51 @@ def test_bf16_makes_nearly_the_same_clip(pipeline):
     difference = np.abs(exact.frames.astype(int) - fast.frames).mean()
     assert 0 < difference < 8 and len(fast.waveform) == len(exact.waveform)
     assert next(pipeline.vae.parameters()).dtype == torch.float32, "the pipeline's own decoder is left alone"
+
+
+def interrupted_once(monkeypatch, owner, name, at, after):
+    """From now on `owner.name` stops its call number `at` as Ctrl-C would, when its work is done or before it."""
+    calls, plain = itertools.count(), getattr(owner, name)
+
+    def interrupts(*arguments, **more):
+        stops = next(calls) == at
+        if stops and not after:
+            raise KeyboardInterrupt
+        made = plain(*arguments, **more)
+        if stops:
+            raise KeyboardInterrupt
+        return made
+
+    monkeypatch.setattr(owner, name, interrupts)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(("owner", "name"), [("_vocoder", "push"), ("vocoder", "find_phases"), ("_sampler", "_step"),
+                                             ("_sampler", "roll"), ("_pipeline", "decode_video")])  # fmt: skip
+@pytest.mark.parametrize("at", [0, 2])
+def test_an_interrupted_stream_goes_on_as_if_nothing_had_been(pipeline, monkeypatch, owner, name, after, at):
+    expected, stream = stream_of(pipeline), stream_of(pipeline)
+    assert same(next(stream), next(expected))
+    place = pipeline.vocoder if owner == "vocoder" else getattr(stream, owner)
+    with monkeypatch.context() as patch:
+        interrupted_once(patch, place, name, at, after)
+        with pytest.raises(KeyboardInterrupt):
+            list(itertools.islice(stream, 12))
+    assert stream.frames_made < 13 * 3
+    for _ in range(stream.frames_made // 3 - 1):
+        next(expected)
+    for _ in range(3):
+        assert same(next(stream), next(expected))
+    assert torch.equal(stream._generator.get_state(), expected._generator.get_state())
+    assert same(stream.finish(), expected.finish())
+
+
+def test_an_interrupted_end_is_the_end_once_it_is_asked_for_again(pipeline, monkeypatch):
+    expected, stream = stream_of(pipeline), stream_of(pipeline)
+    assert same(next(stream), next(expected))
+    for after in (False, True):
+        with monkeypatch.context() as patch:
+            interrupted_once(patch, pipeline.vocoder, "find_phases", 0, after)
+            with pytest.raises(KeyboardInterrupt):
+                stream.finish()
+    assert same(stream.finish(), expected.finish())
