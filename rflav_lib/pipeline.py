@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline
 from einops import rearrange
 from torch import Tensor, nn
 
-from rflav_lib.clip_stream import ClipStream
+from rflav_lib.clip_stream import CHUNK_FRAMES, ClipStream
 from rflav_lib.conditions import Sound, Video, given_sounds, given_videos
 from rflav_lib.engine import FastSampler
 from rflav_lib.files import whole_folder
@@ -172,7 +172,7 @@ class RFLAVPipeline(DiffusionPipeline):
     def stream(
         self,
         steps_per_frame: int = 2,
-        chunk_frames: int = 10,
+        chunk_frames: int = CHUNK_FRAMES,
         y: Label | None = None,
         guidance_scale: Guidance = 1.0,
         generator: torch.Generator | None = None,

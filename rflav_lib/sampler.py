@@ -68,6 +68,12 @@ class RollingSampler:
         other.steps_per_frame = check_steps(steps_per_frame)
         return other
 
+    def with_guidance(self, guidance_scale: Guidance) -> Self:
+        """The same sampler with another scale of guidance."""
+        other = copy.copy(self)
+        other.guidance_scale, other._scales = guidance_scale, check_guidance(guidance_scale)
+        return other
+
     def stream(
         self,
         video_noise: Tensor,

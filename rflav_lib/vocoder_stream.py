@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from rflav_lib.stream_state import check_missing
 from rflav_lib.undo import all_or_nothing
 
 if TYPE_CHECKING:
@@ -76,26 +77,34 @@ class GriffinLimStream:
         return rest
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the rest of the sound depends on: tensors and plain numbers."""
+        """Everything the rest of the sound depends on: tensors, on the CPU."""
         kept = {"waiting": self._waiting, "context": self._context, "past": self._past, "tail": self._tail}
-        return {name: None if tensor is None else tensor.clone() for name, tensor in kept.items()}
+        return {name: None if tensor is None else tensor.cpu().clone() for name, tensor in kept.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where another stream stood; the samples that follow are the same to the last bit.
 
         Raises:
-            ValueError: it was of another number of sounds or mel bins.
+            ValueError: it was of another number of sounds or mel bins, or lacks something; then this one is as it was.
         """
+        check_missing(state, ("waiting", "context", "past", "tail"), "vocoder")
         theirs, ours = state["waiting"].shape[:2], self._waiting.shape[:2]
         if theirs != ours:
             raise ValueError(
                 f"this state is of a stream of {tuple(theirs)} (sounds, mel bins), not {tuple(ours)}"
             )
+        rest = [state[name] for name in ("context", "past", "tail")]
+        bins, hop = self.vocoder.filter_bank.shape[0], self._hop
+        shapes = [(self.batch, bins, CONTEXT), (self.batch, CONTEXT * hop), (self.batch, FADE)]
+        begun = [None if part is None else tuple(part.shape) for part in rest]
+        if begun not in ([None] * 3, shapes) or state["waiting"].shape[-1] >= BLOCK + CONTEXT:
+            raise ValueError(
+                "this state of a vocoder is damaged: its parts have other shapes than they should"
+            )
         device = self._waiting.device
+        context, past, tail = (None if part is None else part.to(device) for part in rest)
         self._waiting = state["waiting"].to(device)
-        self._context, self._past, self._tail = (
-            None if state[name] is None else state[name].to(device) for name in ("context", "past", "tail")
-        )
+        self._context, self._past, self._tail = context, past, tail
 
     def _settle(self, count: int, log_mel: Tensor, last: bool = False) -> Tensor:
         """Find the samples of the first `count` frames of `log_mel`, which goes on into the future.
