@@ -152,6 +152,7 @@ class RFLAVPipeline(DiffusionPipeline):
             raise ValueError(f"{given} sounds or videos for {batch} clips: give one, or as many as clips")
         if given:
             dtype = None  # guidance by what is given goes down small gradients
+            _check_gradients(self.transformer, condition_scale)
         sampler = self.sampler(steps_per_frame, guidance_scale, dtype)
         video_noise, audio_noise = self.initial_noise(batch, generator)
         settings = (condition_scale, generator, labels)
@@ -291,6 +292,14 @@ class RFLAVPipeline(DiffusionPipeline):
                 f"label {label} is out of range: this model has classes 0..{count - 1} ({', '.join(names)})"
             )
         return int(label)
+
+
+def _check_gradients(transformer: RFLAVTransformer, condition_scale: float) -> None:
+    if condition_scale and any(weight.is_inference() for weight in transformer.parameters()):
+        raise ValueError(
+            "this pipeline was opened inside of torch.inference_mode(), where weights take no gradients, and what is "
+            "given guides by gradients: open it outside (calling it inside is fine), or give condition_scale=0"
+        )
 
 
 def _for_each(given: Sequence[np.ndarray] | None, count: int) -> list[np.ndarray]:

@@ -229,3 +229,40 @@ def test_sound_of_files_and_clips_beyond_full_scale_is_scaled_down_with_one_warn
         given_sound(loud.waveform, pipeline.mel)
     with pytest.raises(ValueError, match=r"audio reaches 3\d+\.\d+, beyond"):
         given_sound(Clip(loud.frames, 32767 * waveform), pipeline.mel)
+
+
+@pytest.mark.parametrize("name", ["audio", "video"])
+def test_a_condition_guides_as_strongly_inside_of_inference_mode(pipeline, clip, name):
+    """Where torch takes no gradients, whatever the sampler made there before."""
+    (expected,) = complete(pipeline, y="rain", **{name: clip})
+    with torch.inference_mode():
+        (made,) = complete(pipeline, y="rain", **{name: clip})
+    assert np.array_equal(made.frames, expected.frames) and np.array_equal(made.waveform, expected.waveform)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_sampler_that_made_clips_in_inference_mode_still_takes_gradients(pipeline, fast):
+    def made(sampler):
+        noise = pipeline.initial_noise(1, torch.Generator().manual_seed(2))
+        labels = torch.tensor([1])
+        frames = sampler.audio_to_video(
+            noise[1][:, :2], noise[0], generator=torch.Generator().manual_seed(3), y=labels
+        )
+        return torch.stack([frame[0] for frame in frames])
+
+    sampler = pipeline.sampler(1, fast=fast)
+    with torch.inference_mode():
+        joint = sampler.stream(*pipeline.initial_noise(1), torch.Generator(), torch.tensor([1]))
+        for _ in range(3):
+            next(joint)
+        inside = made(sampler)
+    expected = made(pipeline.sampler(1, fast=fast))
+    assert torch.equal(inside, expected) and torch.equal(made(sampler), expected)
+
+
+def test_a_pipeline_that_was_opened_in_inference_mode_says_what_it_cannot_do(clip):
+    with torch.inference_mode():
+        opened = tiny_pipeline()
+    with pytest.raises(ValueError, match=r"opened inside of torch\.inference_mode\(\).*: open it outside"):
+        complete(opened, audio=clip)
+    assert len(complete(opened, audio=clip, condition_scale=0)[0]) == 6
