@@ -23,7 +23,7 @@ import torch
 
 from rflav_lib import ROOT, experiments
 from rflav_lib.allocator import keep_freed_memory
-from rflav_lib.files import write_json
+from rflav_lib.files import output_file, write_json
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance
 from rflav_lib.train import run_to_the_end
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--one", choices=CASES, help=argparse.SUPPRESS)
     parser.add_argument("--keep", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, help="write JSON")
+    parser.add_argument("--out", type=output_file, help="write JSON")
     options = parser.parse_args(arguments)
     if options.one:
         print(json.dumps(measured(options.one, options.keep)))

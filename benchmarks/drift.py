@@ -39,7 +39,7 @@ from tqdm.auto import tqdm
 from rflav_lib import ROOT, experiments
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import write_json
+from rflav_lib.files import output_file, write_json
 from rflav_lib.media import Clip
 from rflav_lib.metrics.distances import frechet
 from rflav_lib.metrics.longform import Curve, WindowFeatures, distance_curve, drift_curve
@@ -274,7 +274,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, default=ROOT / "outputs" / "drift", help="models, and figures of each set"
     )
-    parser.add_argument("--out", type=Path, help="write all figures to this JSON file")
+    parser.add_argument("--out", type=output_file, help="write all figures to this JSON file")
     options = parser.parse_args(arguments)
     least = {"steps": 1, "windows": 2, "steps_per_frame": 1, "threads": 1, "clips": len(CLASSES[WORLD])}
     for name, smallest in least.items():

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import write_json
+from rflav_lib.files import output_file, write_json
 from rflav_lib.media import Clip
 from rflav_lib.metrics.toy import WORLD, Reading, read_clip
 from rflav_lib.pipeline import RFLAVPipeline
@@ -127,7 +127,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--compiled", action="store_true", help="through torch.compile")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
-    parser.add_argument("--out", type=Path, help="write the figures of every minute to this JSON file")
+    parser.add_argument("--out", type=output_file, help="write the figures of every minute to this JSON file")
     options = parser.parse_args(arguments)
     for name in ("frames", "steps_per_frame", "threads"):
         if getattr(options, name) < 1:

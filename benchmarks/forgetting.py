@@ -104,7 +104,8 @@ def continued(
                 torch.cat([interpolate(clip[:, real], noise[:, real], t[:, :count]), part[:, count:]], dim=1)
                 for clip, noise, part in zip((video, audio), noises, current, strict=True)
             )
-            speeds = sampler.velocity(*current, t, y, memory)
+            pictures, sounds = current
+            speeds = sampler.velocity(pictures, sounds, t, y, memory)
             current = tuple(
                 part + expand_time(dt, part) * speed for part, speed in zip(current, speeds, strict=True)
             )

@@ -23,7 +23,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,7 +31,7 @@ from einops import reduce
 from torch import Tensor
 
 from rflav_lib.data.toy import CLASSES, make_clip
-from rflav_lib.files import write_json
+from rflav_lib.files import output_file, write_json
 from rflav_lib.flow import logit_normal, rolling_flow_errors, rolling_flow_loss
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.mel import MelCodec
@@ -213,7 +212,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="runs of each fusion (default: %(default)s)")
     parser.add_argument("--clips", type=int, default=600, help="training clips (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="write curves, settings and machine to this JSON file")
+    parser.add_argument(
+        "--out", type=output_file, help="write curves, settings and machine to this JSON file"
+    )
     options = parser.parse_args(arguments)
     for name in ("steps", "seeds", "clips", "threads"):
         if getattr(options, name) < 1:

@@ -14,7 +14,6 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rflav_lib import peak_memory
 from rflav_lib.evaluation.paper import REFERENCE, cost_ratios, title_of
-from rflav_lib.files import write_json
+from rflav_lib.files import output_file, write_json
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.provenance import provenance
 from rflav_lib.transformer import RFLAVTransformer
@@ -238,7 +237,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs (default: %(default)s)")
     parser.add_argument(
-        "--out", type=Path, help="also write figures, machine, versions and command to this JSON file"
+        "--out", type=output_file, help="also write figures, machine, versions and command to this JSON file"
     )
     options = parser.parse_args(arguments)
     for name in ("batch", "repeats", "threads"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.generation_alone import KINDS, TF32
+from rflav_lib.files import output_file
 
 COMPILED = [name for name in KINDS if name.startswith("compiled")]
 
@@ -35,7 +36,9 @@ def parse(arguments: list[str], about: str, models: Iterable[str]) -> argparse.N
         "--reference", type=Path,
         help="folder in which to keep what the plain sampler makes, for later runs of the same code",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, help="write figures, settings and machine to this JSON file")
+    parser.add_argument(
+        "--out", type=output_file, help="write figures, settings and machine to this JSON file"
+    )
     options = parser.parse_args(arguments)
     for name in ("steps_per_frame", "frames", "batch", "threads"):
         if getattr(options, name) < 1:

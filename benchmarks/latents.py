@@ -27,7 +27,7 @@ from rflav_lib.data.latent_cache.writing import write_cache
 from rflav_lib.data.latents import LatentCache, LiveClips
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.windows import TrainingClips
-from rflav_lib.files import write_json
+from rflav_lib.files import output_file, write_json
 from rflav_lib.image_codec import load_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.provenance import provenance
@@ -138,7 +138,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10, help="steps measured (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="write figures, settings and machine to this JSON file")
+    parser.add_argument(
+        "--out", type=output_file, help="write figures, settings and machine to this JSON file"
+    )
     options = parser.parse_args(arguments)
     for name in ("size", "n_mels", "batch", "steps", "threads"):
         if getattr(options, name) < 1:

@@ -32,7 +32,7 @@ from PIL import Image
 from rflav_lib import ROOT, experiments
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import whole
+from rflav_lib.files import output_file, whole
 from rflav_lib.media import Clip
 from rflav_lib.metrics import long_measures
 from rflav_lib.metrics.audioclip import AudioCLIP
@@ -253,8 +253,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--lpips", type=Path, help="torchvision's AlexNet, instead of small pixels")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--folder", type=Path, help="where clips are kept (default: in outputs/longform)")
-    parser.add_argument("--out", type=Path, help="JSON file")
-    parser.add_argument("--figure", type=Path, help="PNG file: curves, strips and loops in one")
+    parser.add_argument("--out", type=output_file, help="JSON file")
+    parser.add_argument("--figure", type=output_file, help="PNG file: curves, strips and loops in one")
     options = parser.parse_args(arguments)
     for name in ("steps_per_frame", "stride", "threads"):
         if getattr(options, name) < 1:

@@ -24,7 +24,7 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler
 
 from rflav_lib.data.clips import ClipFolder
-from rflav_lib.files import write_json
+from rflav_lib.files import output_file, write_json
 from rflav_lib.media import Clip
 from rflav_lib.provenance import provenance
 
@@ -113,7 +113,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=20, help="of the file (default: %(default)s)")
     parser.add_argument("--windows", type=int, default=40, help="random windows read (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="also write figures, machine and command to this JSON file")
+    parser.add_argument(
+        "--out", type=output_file, help="also write figures, machine and command to this JSON file"
+    )
     options = parser.parse_args(arguments)
     for name in ("seconds", "windows"):
         if getattr(options, name) < 1:

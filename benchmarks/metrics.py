@@ -12,13 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from rflav_lib.data.toy import make_clip
-from rflav_lib.files import write_json
+from rflav_lib.files import output_file, write_json
 from rflav_lib.metrics.audioclip import SAMPLE_RATE, AudioCLIP
 from rflav_lib.metrics.comparison import METRICS, compare
 from rflav_lib.metrics.feature_set import FeatureSet, Origin, library_versions
@@ -92,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="threads of torch")
-    parser.add_argument("--out", type=Path, help="write JSON")
+    parser.add_argument("--out", type=output_file, help="write JSON")
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -32,7 +32,7 @@ from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_tracking.classing import picture_features, sound_features
 from rflav_lib.evaluation.sampling import noise_of
-from rflav_lib.files import read_json, write_json
+from rflav_lib.files import output_file, read_json, write_json
 from rflav_lib.locks import only_writer
 from rflav_lib.media import Clip
 from rflav_lib.metrics.long_clips import part
@@ -250,7 +250,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
     parser.add_argument(
-        "--out", type=Path, help="JSON file; sets that it holds from the same settings are not made again"
+        "--out",
+        type=output_file,
+        help="JSON file; sets that it holds from the same settings are not made again",
     )
     options = parser.parse_args(arguments)
     classes = len(CLASSES[WORLD])

@@ -15,7 +15,7 @@ matplotlib.use("Agg")  # a file, no window
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from rflav_lib.files import whole
+from rflav_lib.files import output_file, whole
 
 MEASURES = {
     "seen as heard": "picture and sound of one class",
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> None:
     """A row of panels for each file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", type=Path, help="what scales.py wrote")
-    parser.add_argument("--out", type=Path, required=True, help="PNG file")
+    parser.add_argument("--out", type=output_file, required=True, help="PNG file")
     options = parser.parse_args(arguments)
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in options.files]
     size = (3.6 * len(MEASURES), 3.4 * len(reports))

@@ -11,7 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from rflav_lib import experiments
-from rflav_lib.files import read_json, write_json
+from rflav_lib.files import output_file, read_json, write_json
 
 Run = dict[str, Any]
 """What was measured of one setting and one seed, ready for JSON."""
@@ -31,7 +31,7 @@ def parser(
     add("--clips", type=int, default=clips, help=f"{of} (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add("--folder", type=Path, default=Path(folder), help="models and single runs (default: %(default)s)")
-    add("--out", type=Path, help="write everything to this JSON file, anew after each run")
+    add("--out", type=output_file, help="write everything to this JSON file, anew after each run")
     add("--table", type=Path, metavar="FILE", help="only print the tables of such a file")
     return made
 

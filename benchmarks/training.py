@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +27,7 @@ from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
 from rflav_lib.data.windows import Window, draw_place
-from rflav_lib.files import write_json
+from rflav_lib.files import output_file, write_json
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.peak_memory import working_bytes
 from rflav_lib.provenance import provenance
@@ -277,7 +276,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--one-at-a-time", action="store_true", help="do not hold all settings' models in memory at once"
     )
     parser.add_argument(
-        "--out", type=Path, help="also write figures, machine, versions and command to this JSON file"
+        "--out", type=output_file, help="also write figures, machine, versions and command to this JSON file"
     )
     options = parser.parse_args(arguments)
     if options.batch is None:

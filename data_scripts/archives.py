@@ -18,7 +18,7 @@ from typing import IO
 
 from tqdm.auto import tqdm
 
-from rflav_lib.files import whole
+from rflav_lib.files import whole_folder
 
 BLOCK = 1 << 20  # bytes
 LARGEST_RATIO = 20  # unpacked to packed: media hardly shrink, a bomb does by thousands
@@ -69,7 +69,7 @@ def unpack(archive: str | Path, folder: str | Path) -> Path:
         with _members(archive) as members:
             total = _inspect(archive, members, folder)
             with (
-                whole(folder) as draft,
+                whole_folder(folder) as draft,
                 tqdm(total=total, unit="B", unit_scale=True, desc="unpacking") as bar,
             ):
                 draft.mkdir()

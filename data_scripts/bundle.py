@@ -11,7 +11,7 @@ from data_scripts.archives import ArchiveError, is_archive, unpack
 from data_scripts.media_files import SUFFIXES, all_files
 from data_scripts.prepare import Piece
 from data_scripts.published import FetchError
-from rflav_lib.files import whole
+from rflav_lib.files import whole_folder
 
 DRIVE_FOLDER = "14A1zaQI5EfShlv3QirgCGeNFzZBzQ3lq"
 SPLITS = ("train", "test")
@@ -53,7 +53,7 @@ def fetch_bundle(bundle: Bundle, root: Path, given: Sequence[Path]) -> Path:
     archives = [path for path in files if path.suffix.lower() not in SUFFIXES]
     if not archives:
         return root / "raw" / "bundle"
-    with whole(source) as draft:
+    with whole_folder(source) as draft:
         draft.mkdir()
         for path in archives:
             inner = unpack(path, _free(draft / path.name.split(".")[0]))

@@ -41,7 +41,8 @@ def encode(
     rate = Fraction(frame_rate).limit_denominator(1001)
     k, h, w, _ = frames.shape
     method = "POINT" if interpolation == "nearest" and scale > 1 else "BICUBIC"
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    # absolute, so that a colon in a name is not taken for a protocol
+    with av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         video = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "bf": "0"})
         video.width, video.height, video.pix_fmt = w * scale, h * scale, "yuv420p"
         video.codec_context.thread_count = 1

@@ -27,7 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from rflav_lib.files import read_json, whole
+from rflav_lib.files import read_json, whole_folder
 from rflav_lib.tensor_files import safetensors_errors
 from rflav_lib.train_config import TrainConfig
 
@@ -79,7 +79,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     """
     path = folder / f"step-{snapshot.facts['step']:06d}"
     try:
-        with whole(path) as draft, safetensors_errors(path):
+        with whole_folder(path, "run.json", "model.safetensors") as draft, safetensors_errors(path):
             draft.mkdir(parents=True)
             for name in ("model", "ema", "optimizer"):
                 tensors = {key: tensor.contiguous() for key, tensor in getattr(snapshot, name).items()}

@@ -1,6 +1,7 @@
 """Endless generation as clips of equal length that join without a seam, in picture and in sound."""
 
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -9,12 +10,24 @@ from torch import Tensor
 
 from rflav_lib.media import Clip
 from rflav_lib.memory import Memory
-from rflav_lib.sampler import RollingSampler, check_warm_frames
+from rflav_lib.provenance import fingerprint
+from rflav_lib.sampler import RollingSampler, check_guidance, check_warm_frames
+from rflav_lib.stream_state import (
+    FORMAT,
+    check_keys,
+    check_settings,
+    counts_of,
+    noise_of,
+    waiting_of,
+    window_of,
+)
+from rflav_lib.undo import all_or_nothing
 
 if TYPE_CHECKING:
     from rflav_lib.pipeline import Label, RFLAVPipeline
 
-FORMAT = 1  # of the state
+CHUNK_FRAMES = 10  # of a clip, unless told
+NO_GUIDANCE = [1.0, 1.0]
 
 
 class ClipStream:
@@ -38,11 +51,16 @@ class ClipStream:
         vae: AutoencoderKL | None = None,
         warm_frames: int = 0,
     ) -> None:
-        if isinstance(chunk_frames, bool) or not isinstance(chunk_frames, int) or chunk_frames < 1:
-            raise ValueError(f"chunk_frames must be a whole number, at least 1, not {chunk_frames!r}")
+        check_chunk_frames(chunk_frames)
         check_warm_frames(warm_frames)
         self._pipeline, self._sampler, self._chunk_frames = pipeline, sampler, chunk_frames
         self._vae = vae or pipeline.vae
+        self._dtype = str(self._vae.dtype).removeprefix("torch.")
+        opened = {
+            "guidance_scale": (_scales(sampler), NO_GUIDANCE),
+            "chunk_frames": (chunk_frames, CHUNK_FRAMES),
+        }
+        self._asked = {name: value for name, (value, usual) in opened.items() if value != usual}
         self._generator = generator or torch.Generator().manual_seed(torch.seed() % 2**63)
         self.y = y
         self._window: tuple[Tensor, Tensor] | None = (
@@ -63,11 +81,18 @@ class ClipStream:
 
     @y.setter
     def y(self, label: "Label | None") -> None:
+        self._y, self._numbers = self._label(label, self._sampler)
+
+    def _label(self, label: "Label | None", sampler: RollingSampler) -> "tuple[Label | None, Tensor | None]":
+        """A class as plain text or number, and as the model's label (1,)."""
         numbers = self._pipeline.label_numbers(label)
         if numbers is not None and len(numbers) != 1:
             raise ValueError(f"a stream makes one clip at a time, so it takes one class, not {len(numbers)}")
-        self._sampler.check_labels(numbers)
-        self._y, self._numbers = label, numbers
+        sampler.check_labels(numbers)
+        if numbers is None:
+            return None, None
+        # numpy's strings are strings too, and no plain values to those who load a state
+        return (str(label) if isinstance(label, str) else int(numbers)), numbers
 
     @property
     def steps_per_frame(self) -> int:
@@ -82,7 +107,7 @@ class ClipStream:
         return self
 
     def __next__(self) -> Clip:
-        """The next clip. If it fails, what is not handed out yet is kept: see `finish`."""
+        """The next clip. If it fails or is interrupted, what is not handed out yet is kept: go on, or see `finish`."""
         if self._finished:
             raise StopIteration
         samples = self._chunk_frames * self._pipeline.samples_per_frame
@@ -93,11 +118,12 @@ class ClipStream:
     def finish(self) -> Clip | None:
         """End the stream. Returns a last clip of the frames that were still waiting for their sound, if any.
 
-        If it fails (a full disk, no memory for the decoder), call it again.
+        If it fails or is interrupted (a full disk, no memory for the decoder), call it again.
         """
         if not self._finished:
-            self._sound = torch.cat([self._sound, self._vocoder.flush().cpu()], dim=1)
-            self._finished = True
+            with all_or_nothing(self), all_or_nothing(self._vocoder):
+                self._sound = torch.cat([self._sound, self._vocoder.flush().cpu()], dim=1)
+                self._finished = True
         return self._hand_out(len(self._latents)) if self._latents else None
 
     def close(self) -> None:
@@ -106,7 +132,10 @@ class ClipStream:
         self._latents, self._sound = [], torch.zeros(1, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values: `torch.save` writes them, `torch.load(..., weights_only=True)` reads them."""
+        """Tensors on the CPU and plain values, for `torch.save` and `torch.load(..., weights_only=True)`.
+
+        The first call takes a checksum of the weights: seconds for a large model.
+        """
         return {
             "format": FORMAT,
             "window": None if self._window is None else [part.cpu().clone() for part in self._window],
@@ -117,36 +146,64 @@ class ClipStream:
             "vocoder": self._vocoder.state_dict(),
             "generator": self._generator.get_state(),
             "y": self._y,
-            "steps_per_frame": self.steps_per_frame,
+            "steps_per_frame": int(self.steps_per_frame),
             "frames_made": self.frames_made,
+            "guidance_scale": _scales(self._sampler),
+            "chunk_frames": self._chunk_frames,
+            "dtype": self._dtype,
+            "weights": self._weights,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where another stream of the same model stood, to the last bit with the same machine and threads.
 
+        It goes on as it was saved: with its class, steps, guidance and length of clips. A stream that was opened with
+        another guidance_scale than 1 or other chunk_frames than 10 says if the state has others; so does one of another
+        dtype. A state of an older version, which did not keep these, goes on with the stream's own, with a warning.
+
         Raises:
-            ValueError: a state of another format or of a model of other sizes.
+            ValueError: a state that is none, is damaged, or is of another model, other weights or other settings;
+                then the stream is as it was.
         """
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise ValueError("this is no state of a stream; take it from ClipStream.state_dict()")
-        video, audio = self._pipeline.initial_noise(1, torch.Generator())
-        if state["window"] is not None:
-            for name, theirs, ours in zip(("video", "audio"), state["window"], (video, audio), strict=True):
-                if theirs.shape != ours.shape:
-                    raise ValueError(
-                        f"this state has a {name} window of {tuple(theirs.shape)}, this model {tuple(ours.shape)}: "
-                        "it is of another model"
-                    )
-        like = None if state["window"] is None else self._sampler.empty_memory(video, audio)
-        memory = self._memory_from(state.get("memory"), like)
-        self.y, self.steps_per_frame = state["y"], state["steps_per_frame"]
-        self._memory, self._warm_frames = memory, state.get("warm_frames", 0)
-        self._vocoder.load_state_dict(state["vocoder"])
-        self._window = None if state["window"] is None else tuple(part.to(video) for part in state["window"])
-        self._latents = [latent.to(video) for latent in state["latents"]]
-        self._sound = state["sound"].clone()
-        self._generator.set_state(state["generator"])
-        self.frames_made, self._finished = state["frames_made"], False
+        check_keys(state)
+        try:
+            parts, noise = self._parts_of(state)
+        except (AttributeError, KeyError, IndexError, TypeError, RuntimeError) as error:
+            raise ValueError(f"this state is damaged: {error}") from error
+        with all_or_nothing(self, self._generator):
+            vars(self).update(parts)
+            self._generator.set_state(noise)
+
+    def _parts_of(self, state: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
+        """What is to become of this stream's attributes and of its generator; nothing is changed yet."""
+        like = self._pipeline.initial_noise(1, torch.Generator())
+        window = window_of(state, like)
+        empty = None if window is None else self._sampler.empty_memory(*like)
+        memory = self._memory_from(state.get("memory"), empty)
+        check_settings({**self._asked, "dtype": self._dtype}, state)
+        if "weights" in state and state["weights"] != self._weights:
+            raise ValueError(
+                f"this state is of other weights ({state['weights']}) than this model's ({self._weights}): "
+                "open the pipeline that it was saved with"
+            )
+        sampler = self._sampler.with_steps(state["steps_per_frame"])
+        sampler = sampler.with_guidance(tuple(state.get("guidance_scale", _scales(sampler))))
+        y, numbers = self._label(state["y"], sampler)
+        latents, sound = waiting_of(state, like[0])
+        frames_made, warm_frames = counts_of(state)
+        vocoder = self._pipeline.vocoder.stream(batch=1)
+        vocoder.load_state_dict(state["vocoder"])
+        chunk_frames = check_chunk_frames(state.get("chunk_frames", self._chunk_frames))
+        parts = {
+            "_window": window, "_memory": memory, "_latents": latents, "_sound": sound, "_vocoder": vocoder,
+            "_sampler": sampler, "_chunk_frames": chunk_frames, "_warm_frames": warm_frames, "_y": y,
+            "_numbers": numbers, "frames_made": frames_made, "_finished": False,
+        }  # fmt: skip
+        return parts, noise_of(state)
+
+    @cached_property
+    def _weights(self) -> str:
+        return fingerprint(self._pipeline)
 
     def _memory_state(self) -> dict[str, Any] | None:
         if self._memory is None:
@@ -165,19 +222,21 @@ class ClipStream:
         if like is None or state is None:
             return None
         slots = {name: state[name].to(getattr(like, name)) for name in ("video", "audio")}
+        if any(slots[name].shape != getattr(like, name).shape for name in slots):
+            raise ValueError("this state is damaged: its memory has other shapes than its layout says")
         return replace(like, **slots, emitted=state["emitted"])
 
     def _advance(self) -> None:
         """Clear one more frame of the window, and give its mel segment to the vocoder."""
-        if self._window is None:
-            (video, audio), memory = self._start()
-        else:
-            (video, audio), memory = self._roll(self._window, self._memory)
-        sound = self._vocoder.push(self._pipeline.mel.decode(audio[:, :1])).float().cpu()
-        # only now, when nothing can fail any more
-        self._window, self._memory = (video, audio), memory
-        self._latents.append(video[:, 0].clone())
-        self._sound = torch.cat([self._sound, sound], dim=1)
+        with all_or_nothing(self, self._generator), all_or_nothing(self._vocoder):
+            if self._window is None:
+                (video, audio), memory = self._start()
+            else:
+                (video, audio), memory = self._roll(self._window, self._memory)
+            sound = self._vocoder.push(self._pipeline.mel.decode(audio[:, :1])).float().cpu()
+            self._window, self._memory = (video, audio), memory
+            self._latents = [*self._latents, video[:, 0].clone()]
+            self._sound = torch.cat([self._sound, sound], dim=1)
 
     def _start(self) -> tuple[tuple[Tensor, Tensor], Memory | None]:
         """Clear the first frame that is handed out: window, and memory of those before it."""
@@ -199,6 +258,19 @@ class ClipStream:
         pictures = self._pipeline.decode_video(torch.stack(self._latents[:frames], dim=1), self._vae)[0]
         mel = self._pipeline.mel.config
         clip = Clip(pictures, self._sound[0, :samples].numpy().copy(), mel.frame_rate, mel.sample_rate)
-        self._latents, self._sound = self._latents[frames:], self._sound[:, samples:].clone()
-        self.frames_made += frames
+        with all_or_nothing(self):
+            self._latents, self._sound = self._latents[frames:], self._sound[:, samples:].clone()
+            self.frames_made += frames
         return clip
+
+
+def check_chunk_frames(chunk_frames: int) -> int:
+    """`chunk_frames` if it is a whole number of at least 1, else a ValueError."""
+    if isinstance(chunk_frames, bool) or not isinstance(chunk_frames, int) or chunk_frames < 1:
+        raise ValueError(f"chunk_frames must be a whole number, at least 1, not {chunk_frames!r}")
+    return chunk_frames
+
+
+def _scales(sampler: RollingSampler) -> list[float]:
+    """The guidance of video and audio, as plain numbers."""
+    return [float(scale) for scale in check_guidance(sampler.guidance_scale)]

@@ -1,13 +1,18 @@
 """What a user gives to be completed: a sound that wants a video, a video that wants a sound."""
 
+import warnings
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from rflav_lib.av_sound import read_sound
+from rflav_lib.av_files import MediaError
+from rflav_lib.av_pictures import pictures
+from rflav_lib.av_sound import LOUDEST, read_sound
 from rflav_lib.image_codec import letterbox, to_uint8
-from rflav_lib.media import Clip
+from rflav_lib.media import Clip, probe
 from rflav_lib.mel import MelCodec
 
 Sound = str | Path | Clip | np.ndarray | Tensor
@@ -15,6 +20,7 @@ Video = Sound
 
 SILENCE = 1e-4  # a peak below this (-80 dB) is silence: nothing can follow it
 FULL_SCALE = 1.0 + 1e-3  # resampling may overshoot by a hair
+AT_ONCE = 8  # frames of a file at its full size; bounds the memory of long videos in high definition
 
 
 def given_sounds(
@@ -36,10 +42,12 @@ def given_videos(
 ) -> list[np.ndarray]:
     """What `given_video` makes of one video or of each of a list, as long as each other: of `num_frames` if asked.
 
+    Of a file no more is decoded than that.
+
     Raises:
         ValueError: as `given_video`; an empty list, other lengths, or `num_frames` beyond an end.
     """
-    videos = [given_video(each, size, mel, name) for name, each in _named(video, "video")]
+    videos = [given_video(each, size, mel, name, num_frames) for name, each in _named(video, "video")]
     count = _frames_of([len(frames) for frames in videos], num_frames)
     return [frames[:count] for frames in videos]
 
@@ -60,17 +68,28 @@ def _frames_of(given: list[int], asked: int | None) -> int:
             f"what is given lasts {min(given)} to {max(given)} frames: clips of a batch are as long as each other; "
             f"ask for num_frames={min(given)}, or complete them one by one"
         )
-    if asked is not None and asked > min(given):
-        raise ValueError(f"num_frames is {asked}, but what is given lasts {min(given)} frames: leave it out")
-    return given[0] if asked is None else asked
+    if asked is None:
+        return given[0]
+    _check_lasts(min(given), asked, "what is given")
+    return asked
+
+
+def _check_lasts(frames: int, asked: int, name: str) -> None:
+    if asked > frames:
+        raise ValueError(f"num_frames is {asked}, but {name} lasts {frames} frames: leave it out")
 
 
 def given_sound(audio: Sound, mel: MelCodec, name: str = "audio") -> np.ndarray:
     """A mono waveform float32 (s,) at the codec's rate, cut to whole video frames; `name` is what errors call it.
 
+    Sound of a file or a `Clip` beyond [-1, 1], as codecs and vocoders make it, is scaled down as a whole to a peak of
+    1, with a warning. Not cut off: that would put in what the model never heard. A codec with a `peak` hears the same
+    as of the louder sound, which in training it would have scaled too; one without hears it a little more quietly.
+
     Raises:
         MediaError: a file that cannot be read, or has no sound.
-        ValueError: another rate, several channels, less than a frame, silence, NaN, or samples beyond [-1, 1].
+        ValueError: another rate, several channels, less than a frame, silence, NaN, or an array's samples beyond
+            [-1, 1].
     """
     rate = mel.config.sample_rate
     if isinstance(audio, str | Path):
@@ -97,21 +116,28 @@ def given_sound(audio: Sound, mel: MelCodec, name: str = "audio") -> np.ndarray:
     if peak < SILENCE:
         raise ValueError(f"{name} is silent (peak {peak:.1e}): there is nothing to make a video for")
     if peak > FULL_SCALE:
-        raise ValueError(f"{name} reaches {peak:.2f}, beyond [-1, 1]: scale it down")
+        if not isinstance(audio, str | Path | Clip) or peak > LOUDEST:
+            raise ValueError(f"{name} reaches {peak:.2f}, beyond [-1, 1]: scale it down")
+        warnings.warn(f"{name} reaches {peak:.2f}, beyond [-1, 1]: it is scaled down to 1", stacklevel=2)
+        waveform = waveform / np.float32(peak)
     return np.clip(waveform[: len(waveform) // samples * samples], -1, 1)
 
 
-def given_video(video: Video, size: int, mel: MelCodec, name: str = "video") -> np.ndarray:
+def given_video(
+    video: Video, size: int, mel: MelCodec, name: str = "video", num_frames: int | None = None
+) -> np.ndarray:
     """Frames uint8 (k size size 3) at the codec's frame rate; `name` is what errors call it.
 
+    Of a file the pictures alone are read, from the first to the last, whether it has sound or not and however long
+    that lasts; with `num_frames`, only so many.
+
     Raises:
-        MediaError: a file that cannot be read.
-        ValueError: frames of another size, rate or kind.
+        MediaError: a file that cannot be read, or has no pictures.
+        ValueError: frames of another size, rate or kind; a file of fewer than `num_frames`.
     """
     rate = mel.config.frame_rate
     if isinstance(video, str | Path):
-        pictures = to_uint8(letterbox(Clip.read(video, rate, mel.config.sample_rate).frames, size))
-        return pictures.permute(0, 2, 3, 1).numpy()
+        return _letterboxed(Path(video), size, rate, num_frames)
     if isinstance(video, Clip):
         if video.frame_rate != rate:
             raise ValueError(f"{name} has {video.frame_rate:g} frames a second, the model sees {rate:g}")
@@ -129,3 +155,20 @@ def given_video(video: Video, size: int, mel: MelCodec, name: str = "video") -> 
             "give a path to have frames of another size letterboxed"
         )
     return frames
+
+
+def _letterboxed(path: Path, size: int, frame_rate: float, num_frames: int | None) -> np.ndarray:
+    """A file's first frames, or all of them: uint8 (k size size 3). Memory holds few of them at full size."""
+    info = probe(path)
+    if info.video_codec is None:
+        raise MediaError(f"{path}: has no video stream")
+    info = replace(info, audio_codec=None)  # its time is that of the pictures
+    total = info.frames_at(frame_rate)
+    if not total:
+        raise MediaError(f"{path}: its pictures last {info.duration:.3f} s, less than half a frame")
+    _check_lasts(total, num_frames or total, str(path))
+    seen = pictures(path, info, frame_rate, 0, num_frames or total, to_end=num_frames is None)
+    parts = []
+    while part := list(islice(seen, AT_ONCE)):
+        parts.append(to_uint8(letterbox(np.stack(part), size)).permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts)

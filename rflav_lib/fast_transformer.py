@@ -79,6 +79,7 @@ class FastTransformer:
         self._kept: OrderedDict[tuple, Known] = OrderedDict()
         self._expected: tuple[tuple[int, ...] | None, dict[float, int], Known] | None = None
 
+    @torch.inference_mode(False)  # what is kept may be used with gradients later
     @torch.no_grad()
     def expect(self, times: Tensor, labels: tuple[int, ...] | None) -> None:
         """Compute what is known at `times` (j,) in one go, for calls with times among them and these labels.
@@ -114,6 +115,7 @@ class FastTransformer:
         return video, audio
 
     @cached_property
+    @torch.inference_mode(False)
     def _unpacked(self) -> FastNetwork:
         """For gradients, which packed products do not have, and for the compiler, which packs by itself."""
         if not any(isinstance(part, FastLinear) and part.packed for part in self.network.modules()):
@@ -139,6 +141,7 @@ class FastTransformer:
             for parameter in nn.ModuleList(parts).parameters():
                 parameter.data = parameter.data.new_empty(0)
 
+    @torch.inference_mode(False)  # as above
     @torch.no_grad()
     def _known(self, t: Tensor, labels: tuple[int, ...] | None, keep: bool) -> Known:
         labels = _row_labels(labels)

@@ -6,31 +6,61 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+_LONGEST_SUFFIX = (
+    16  # characters; longer ones are no format, but the end of a sentence with a full stop in it
+)
 _AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2  # of Linux' renameat2 and of macOS' renamex_np
 
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """Hand out a path beside `path` to write a file or folder to; rename it when the block ends well.
+    """Hand out a path beside `path` to write a file to; rename it when the block ends well.
 
     If the block raises, what was written is removed and a `path` that was there before stays as it was.
-    Files get the permissions that the umask asks for, whoever wrote them.
+    A link is followed: what it leads to is written, and the link stays. Files get the permissions that the umask
+    asks for, whoever wrote them.
 
     Raises:
+        IsADirectoryError: there is a folder at `path`; told before the block begins, and nothing is touched.
         OSError: it cannot be written, with the reason (a full disk, a folder for reading only) and the path.
     """
-    path = Path(path)
-    # the suffix stays the last thing in the name: writers look at it to choose a format
-    draft = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
+    with _draft(path, refuse_folder) as draft:
+        yield draft
+
+
+@contextmanager
+def whole_folder(path: str | Path, *marks: str) -> Iterator[Path]:
+    """As `whole`, for a block that writes a folder.
+
+    Args:
+        path: of the folder.
+        marks: files that such a folder holds. A folder with one of them is replaced, and so is an empty one; any
+            other folder is somebody's, and refused. None given: only an empty one is replaced.
+
+    Raises:
+        FileExistsError: a folder without a mark, or a file; told before the block begins, and nothing is touched.
+        OSError: as `whole`.
+    """
+    with _draft(path, lambda target: refuse_other(target, *marks)) as draft:
+        yield draft
+
+
+@contextmanager
+def _draft(path: str | Path, refuse: Callable[[Path], None]) -> Iterator[Path]:
+    path = _followed(Path(path))
+    draft = _draft_of(path)
     try:
+        refuse(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield draft
+        refuse(path)  # it may have come while the block was at work
         _follow_umask(draft)
         _take_the_place(draft, path)
     except OSError as error:
@@ -41,6 +71,36 @@ def whole(path: str | Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         _remove(draft)
+
+
+def refuse_folder(path: str | Path) -> None:
+    """Raise an IsADirectoryError if there is a folder where a file is to be written: see that before the work."""
+    if Path(path).is_dir():
+        raise IsADirectoryError(
+            f"{path}: is a folder, and a file is to be written here: give another name, or move it away"
+        )
+
+
+def refuse_other(path: str | Path, *marks: str) -> None:
+    """Raise the FileExistsError of `whole_folder`: see before the work that its folder may be written."""
+    path, reason = Path(path), ""
+    if path.is_dir():
+        if any(path.iterdir()) and not any((path / mark).is_file() for mark in marks):
+            holds = f"holds other things and no {' or '.join(marks)}" if marks else "is not empty"
+            reason = f"is a folder that {holds}, so it is not replaced"
+    elif path.exists():
+        reason = "is a file, and a folder is to be written here"
+    if reason:
+        raise FileExistsError(f"{path}: {reason}: give another name, or move it away")
+
+
+def output_file(text: str) -> Path:
+    """`type=` of an option of a command line that names a file to write: a folder is refused before the work."""
+    try:
+        refuse_folder(text)
+    except OSError as error:
+        raise ArgumentTypeError(str(error)) from error
+    return Path(text)
 
 
 def stamp(made: str | Path, source_time: int) -> None:
@@ -109,6 +169,27 @@ def write_json(path: str | Path, content: Any) -> None:
         draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def _followed(path: Path) -> Path:
+    """What a link leads to, whether that is there or not; another path as it is."""
+    if not path.is_symlink():
+        return path
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(f"{path}: is a link that leads to itself: remove it, or give another name")
+    return target
+
+
+def _draft_of(path: Path, ending: str | None = None) -> Path:
+    """A hidden name beside `path`, like it and no longer than file systems allow wherever `path` is not."""
+    # the suffix stays the last thing in the name: writers look at it to choose a format
+    stem, suffix = path.stem, path.suffix if ending is None else ending
+    suffix = suffix if len(suffix) <= _LONGEST_SUFFIX else ""
+    end, longest = f"-{uuid4().hex[:8]}{suffix}", max(64, len(os.fsencode(path.name)))
+    while stem and len(os.fsencode(f".{stem}{end}")) > longest:
+        stem = stem[:-1]
+    return path.with_name(f".{stem}{end}")
+
+
 def _take_the_place(draft: Path, path: Path) -> None:
     """Rename a draft to `path`. A folder that is there changes places with it in one step, where the system can:
     a process that is killed leaves the one or the other.
@@ -116,7 +197,7 @@ def _take_the_place(draft: Path, path: Path) -> None:
     if not path.is_dir():
         os.replace(draft, path)
     elif not _exchange(draft, path):
-        old = path.with_name(f"{draft.name}.old")
+        old = _draft_of(path, ".old")
         os.replace(path, old)
         try:
             os.replace(draft, path)

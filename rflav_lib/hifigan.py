@@ -11,6 +11,8 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from rflav_lib.mel import check_log_mel
+from rflav_lib.stream_state import check_missing
+from rflav_lib.undo import all_or_nothing
 
 SLOPE, LAST_SLOPE = 0.1, 0.01  # of the leaky ReLUs; the one before the last convolution has PyTorch's default
 
@@ -183,18 +185,21 @@ class HiFiGANStream:
     def push(self, log_mel: Tensor) -> Tensor:
         """Natural log-mel (b m frames) -> the samples that are complete (b s); s may be 0.
 
+        If it is interrupted, the frames count as not pushed.
+
         Raises:
             ValueError: another batch or number of mel bins, or NaN.
         """
         self.vocoder.check(log_mel)
         if len(log_mel) != self.batch:
             raise ValueError(f"log_mel is for {len(log_mel)} sounds, this stream for {self.batch}")
-        self._frames = torch.cat([self._frames, log_mel.float().cpu()], dim=-1)
-        pieces = [torch.zeros(self.batch, 0)]
-        reach = self.vocoder.reach
-        while self._frames.shape[-1] - self._context >= self.BLOCK + reach:
-            pieces.append(self._make(self.BLOCK, self._context + self.BLOCK + reach))
-        return torch.cat(pieces, dim=-1)
+        with all_or_nothing(self):
+            self._frames = torch.cat([self._frames, log_mel.float().cpu()], dim=-1)
+            pieces = [torch.zeros(self.batch, 0)]
+            reach = self.vocoder.reach
+            while self._frames.shape[-1] - self._context >= self.BLOCK + reach:
+                pieces.append(self._make(self.BLOCK, self._context + self.BLOCK + reach))
+            return torch.cat(pieces, dim=-1)
 
     def flush(self) -> Tensor:
         """The rest (b s); then the stream is as new."""
@@ -211,12 +216,18 @@ class HiFiGANStream:
         """Go on where another stream stood.
 
         Raises:
-            ValueError: it was of another number of sounds or mel bins.
+            ValueError: it was of another number of sounds or mel bins, or lacks something; then this one is as it was.
         """
+        check_missing(state, ("frames", "context"), "vocoder")
         theirs, ours = tuple(state["frames"].shape[:2]), tuple(self._frames.shape[:2])
         if theirs != ours:
             raise ValueError(f"this state is of a stream of {theirs} (sounds, mel bins), not {ours}")
-        self._frames, self._context = state["frames"].cpu().clone(), int(state["context"])
+        frames, context = state["frames"].cpu().clone(), int(state["context"])
+        if not 0 <= context <= frames.shape[-1]:
+            raise ValueError(
+                f"this state of a vocoder is damaged: {context} of its {frames.shape[-1]} frames"
+            )
+        self._frames, self._context = frames, context
 
     def _make(self, count: int, stop: int) -> Tensor:
         """Sound of the next `count` frames, from the frames before `stop`."""

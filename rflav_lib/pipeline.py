@@ -12,10 +12,10 @@ from diffusers import AutoencoderKL, DiffusionPipeline
 from einops import rearrange
 from torch import Tensor, nn
 
-from rflav_lib.clip_stream import ClipStream
+from rflav_lib.clip_stream import CHUNK_FRAMES, ClipStream
 from rflav_lib.conditions import Sound, Video, given_sounds, given_videos
 from rflav_lib.engine import FastSampler
-from rflav_lib.files import whole
+from rflav_lib.files import whole_folder
 from rflav_lib.image_codec import decode_latents, encode_frames, reduction
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
@@ -82,12 +82,13 @@ class RFLAVPipeline(DiffusionPipeline):
         return pipeline
 
     def save_whole(self, folder: str | Path) -> None:
-        """`save_pretrained` into a folder that appears whole or not at all, replacing one that was there.
+        """`save_pretrained` into a folder that appears whole or not at all, replacing a pipeline that was there.
 
         Raises:
+            FileExistsError: the folder is there and holds something else than a pipeline.
             OSError: it cannot be written; names the folder.
         """
-        with whole(folder) as draft, safetensors_errors(folder):
+        with whole_folder(folder, "model_index.json") as draft, safetensors_errors(folder):
             self.save_pretrained(draft, safe_serialization=True)
 
     @torch.no_grad()
@@ -125,7 +126,8 @@ class RFLAVPipeline(DiffusionPipeline):
             warm_frames: frames to make and throw away before the first; joint generation only, see `RollingSampler`.
 
         Returns:
-            The clips. What was given comes back as it was given, not through a codec.
+            The clips. What was given comes back as it was given, not through a codec; sound of a file or a `Clip` that
+            is too loud comes back scaled down, see `given_sound`.
 
         Raises:
             ValueError: a bad number, an unknown class, a class for a model without, both `audio` and `video`,
@@ -150,6 +152,7 @@ class RFLAVPipeline(DiffusionPipeline):
             raise ValueError(f"{given} sounds or videos for {batch} clips: give one, or as many as clips")
         if given:
             dtype = None  # guidance by what is given goes down small gradients
+            _check_gradients(self.transformer, condition_scale)
         sampler = self.sampler(steps_per_frame, guidance_scale, dtype)
         video_noise, audio_noise = self.initial_noise(batch, generator)
         settings = (condition_scale, generator, labels)
@@ -170,7 +173,7 @@ class RFLAVPipeline(DiffusionPipeline):
     def stream(
         self,
         steps_per_frame: int = 2,
-        chunk_frames: int = 10,
+        chunk_frames: int = CHUNK_FRAMES,
         y: Label | None = None,
         guidance_scale: Guidance = 1.0,
         generator: torch.Generator | None = None,
@@ -289,6 +292,14 @@ class RFLAVPipeline(DiffusionPipeline):
                 f"label {label} is out of range: this model has classes 0..{count - 1} ({', '.join(names)})"
             )
         return int(label)
+
+
+def _check_gradients(transformer: RFLAVTransformer, condition_scale: float) -> None:
+    if condition_scale and any(weight.is_inference() for weight in transformer.parameters()):
+        raise ValueError(
+            "this pipeline was opened inside of torch.inference_mode(), where weights take no gradients, and what is "
+            "given guides by gradients: open it outside (calling it inside is fine), or give condition_scale=0"
+        )
 
 
 def _for_each(given: Sequence[np.ndarray] | None, count: int) -> list[np.ndarray]:

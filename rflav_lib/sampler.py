@@ -69,6 +69,12 @@ class RollingSampler:
         other.steps_per_frame = check_steps(steps_per_frame)
         return other
 
+    def with_guidance(self, guidance_scale: Guidance) -> Self:
+        """The same sampler with another scale of guidance."""
+        other = copy.copy(self)
+        other.guidance_scale, other._scales = guidance_scale, check_guidance(guidance_scale)
+        return other
+
     def stream(
         self,
         video_noise: Tensor,
@@ -186,12 +192,15 @@ class RollingSampler:
             video, audio = self._step(video, audio, t, dt, y, memory)
         return video, audio
 
+    @torch.inference_mode(False)  # inside of which there are no gradients
     @torch.no_grad()
     def _conditional_frames(
         self, which: int, clip: Tensor, noise: Tensor, made: Tensor, scale: float,
         generator: Generators, y: Tensor | None,
     ) -> Frames:  # fmt: skip
         """Frames with modality `which` given: `clip` (b l ...), its fixed `noise` (b max(l, k) ...)."""
+        clip, noise, made = (part.clone() if part.is_inference() else part for part in (clip, noise, made))
+        y = y.clone() if y is not None and y.is_inference() else y
         window, length = self.schedule.window, clip.shape[1]
         given = noise[:, :window]
         memory = self.empty_memory(*((made, given) if which == AUDIO else (given, made)))

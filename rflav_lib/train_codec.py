@@ -35,13 +35,14 @@ from torch import Tensor
 from tqdm.auto import tqdm, trange
 
 from rflav_lib.data.toy import CLASSES, make_clip
-from rflav_lib.files import whole
+from rflav_lib.files import refuse_other, whole_folder
 from rflav_lib.image_codec import decode_latents, encode_frames
 from rflav_lib.locks import only_writer
 from rflav_lib.tensor_files import safetensors_errors
 
 WORLDS = ("toy-landscape", "toy-dance")  # of checkpoints/toy-vae; toy-pillar has a codec of its own
 CLIP_FRAMES = 40
+WEIGHTS = "diffusion_pytorch_model.safetensors"  # by this file a folder is known as a codec's
 UNSEEN_SEED = 1_000_003  # training draws its clips from other seeds; `main` refuses this one
 
 
@@ -168,7 +169,7 @@ def standardised(vae: AutoencoderKL, images: Tensor) -> AutoencoderKL:
 def save_codec(vae: AutoencoderKL, pool: FramePool, folder: Path) -> None:
     """Write a standardised bf16 copy to `folder`, whole or not at all."""
     stored = standardised(vae, pool.draw(1024)[0]).to(torch.bfloat16)
-    with whole(folder) as draft, safetensors_errors(folder):
+    with whole_folder(folder, WEIGHTS) as draft, safetensors_errors(folder):
         stored.save_pretrained(draft)
 
 
@@ -179,9 +180,10 @@ def train_codec(config: CodecTraining, folder: Path, start: Path | None = None) 
 
     Raises:
         ValueError: another process trains into this folder.
-        OSError: it cannot be written, which is tried first.
+        OSError: it cannot be written, which is tried first, or holds something else than a codec.
         FloatingPointError: the loss is no number any more.
     """
+    refuse_other(folder, WEIGHTS)  # before the work
     with only_writer(folder):
         _train(config, folder, start)
 

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from rflav_lib.stream_state import check_missing
+from rflav_lib.undo import all_or_nothing
+
 if TYPE_CHECKING:
     from rflav_lib.vocoder import GriffinLim
 
@@ -49,17 +52,20 @@ class GriffinLimStream:
     def push(self, log_mel: Tensor) -> Tensor:
         """Natural log-mel (b m frames) -> the samples that are settled by it (b s); s may be 0.
 
+        If it is interrupted, the frames count as not pushed.
+
         Raises:
             ValueError: another batch or number of mel bins, NaN, or values no sound has.
         """
         self.vocoder.check(log_mel)
         if len(log_mel) != self.batch:
             raise ValueError(f"log_mel is for {len(log_mel)} sounds, this stream for {self.batch}")
-        self._waiting = torch.cat([self._waiting, log_mel.float().to(self._waiting.device)], dim=-1)
-        pieces = [self._waiting.new_zeros(self.batch, 0)]
-        while self._waiting.shape[-1] >= BLOCK + CONTEXT:
-            pieces.append(self._settle(BLOCK, self._waiting[..., : BLOCK + CONTEXT]))
-        return torch.cat(pieces, dim=-1)
+        with all_or_nothing(self):
+            self._waiting = torch.cat([self._waiting, log_mel.float().to(self._waiting.device)], dim=-1)
+            pieces = [self._waiting.new_zeros(self.batch, 0)]
+            while self._waiting.shape[-1] >= BLOCK + CONTEXT:
+                pieces.append(self._settle(BLOCK, self._waiting[..., : BLOCK + CONTEXT]))
+            return torch.cat(pieces, dim=-1)
 
     def flush(self) -> Tensor:
         """The rest (b s); then the stream is as new. All pieces together have hop_length samples a frame."""
@@ -71,26 +77,34 @@ class GriffinLimStream:
         return rest
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the rest of the sound depends on: tensors and plain numbers."""
+        """Everything the rest of the sound depends on: tensors, on the CPU."""
         kept = {"waiting": self._waiting, "context": self._context, "past": self._past, "tail": self._tail}
-        return {name: None if tensor is None else tensor.clone() for name, tensor in kept.items()}
+        return {name: None if tensor is None else tensor.cpu().clone() for name, tensor in kept.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where another stream stood; the samples that follow are the same to the last bit.
 
         Raises:
-            ValueError: it was of another number of sounds or mel bins.
+            ValueError: it was of another number of sounds or mel bins, or lacks something; then this one is as it was.
         """
+        check_missing(state, ("waiting", "context", "past", "tail"), "vocoder")
         theirs, ours = state["waiting"].shape[:2], self._waiting.shape[:2]
         if theirs != ours:
             raise ValueError(
                 f"this state is of a stream of {tuple(theirs)} (sounds, mel bins), not {tuple(ours)}"
             )
+        rest = [state[name] for name in ("context", "past", "tail")]
+        bins, hop = self.vocoder.filter_bank.shape[0], self._hop
+        shapes = [(self.batch, bins, CONTEXT), (self.batch, CONTEXT * hop), (self.batch, FADE)]
+        begun = [None if part is None else tuple(part.shape) for part in rest]
+        if begun not in ([None] * 3, shapes) or state["waiting"].shape[-1] >= BLOCK + CONTEXT:
+            raise ValueError(
+                "this state of a vocoder is damaged: its parts have other shapes than they should"
+            )
         device = self._waiting.device
+        context, past, tail = (None if part is None else part.to(device) for part in rest)
         self._waiting = state["waiting"].to(device)
-        self._context, self._past, self._tail = (
-            None if state[name] is None else state[name].to(device) for name in ("context", "past", "tail")
-        )
+        self._context, self._past, self._tail = context, past, tail
 
     def _settle(self, count: int, log_mel: Tensor, last: bool = False) -> Tensor:
         """Find the samples of the first `count` frames of `log_mel`, which goes on into the future.

@@ -5,12 +5,13 @@ import itertools
 import math
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
-from rflav_lib import ROOT
+from rflav_lib import ROOT, clip_stream
 from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.hifigan import HiFiGAN
 from rflav_lib.media import Clip
@@ -305,3 +306,194 @@ def test_bf16_makes_nearly_the_same_clip(pipeline):
     difference = np.abs(exact.frames.astype(int) - fast.frames).mean()
     assert 0 < difference < 8 and len(fast.waveform) == len(exact.waveform)
     assert next(pipeline.vae.parameters()).dtype == torch.float32, "the pipeline's own decoder is left alone"
+
+
+def interrupted_once(monkeypatch, owner, name, at, after):
+    """From now on `owner.name` stops its call number `at` as Ctrl-C would, when its work is done or before it."""
+    calls, plain = itertools.count(), getattr(owner, name)
+
+    def interrupts(*arguments, **more):
+        stops = next(calls) == at
+        if stops and not after:
+            raise KeyboardInterrupt
+        made = plain(*arguments, **more)
+        if stops:
+            raise KeyboardInterrupt
+        return made
+
+    monkeypatch.setattr(owner, name, interrupts)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(("owner", "name"), [("_vocoder", "push"), ("vocoder", "find_phases"), ("_sampler", "_step"),
+                                             ("_sampler", "roll"), ("_pipeline", "decode_video")])  # fmt: skip
+@pytest.mark.parametrize("at", [0, 2])
+def test_an_interrupted_stream_goes_on_as_if_nothing_had_been(pipeline, monkeypatch, owner, name, after, at):
+    expected, stream = stream_of(pipeline), stream_of(pipeline)
+    assert same(next(stream), next(expected))
+    place = pipeline.vocoder if owner == "vocoder" else getattr(stream, owner)
+    with monkeypatch.context() as patch:
+        interrupted_once(patch, place, name, at, after)
+        with pytest.raises(KeyboardInterrupt):
+            list(itertools.islice(stream, 12))
+    assert stream.frames_made < 13 * 3
+    for _ in range(stream.frames_made // 3 - 1):
+        next(expected)
+    for _ in range(3):
+        assert same(next(stream), next(expected))
+    assert torch.equal(stream._generator.get_state(), expected._generator.get_state())
+    assert same(stream.finish(), expected.finish())
+
+
+def test_an_interrupted_end_is_the_end_once_it_is_asked_for_again(pipeline, monkeypatch):
+    expected, stream = stream_of(pipeline), stream_of(pipeline)
+    assert same(next(stream), next(expected))
+    for after in (False, True):
+        with monkeypatch.context() as patch:
+            interrupted_once(patch, pipeline.vocoder, "find_phases", 0, after)
+            with pytest.raises(KeyboardInterrupt):
+                stream.finish()
+    assert same(stream.finish(), expected.finish())
+
+
+def saved(stream):
+    """The state as another process gets it."""
+    file = io.BytesIO()
+    torch.save(stream.state_dict(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize("guidance", [2.0, (1.0, 3.0), np.float64(2)])
+def test_a_state_goes_on_with_its_guidance_and_its_length_of_clips(pipeline, guidance):
+    stream = stream_of(pipeline, guidance_scale=guidance)
+    next(stream)
+    later = pipeline.stream()
+    later.load_state_dict(saved(stream))
+    for _ in range(2):
+        assert same(next(stream), next(later))
+    unguided = stream_of(pipeline)
+    later.load_state_dict(saved(unguided))
+    assert same(next(unguided), next(later)), "what a state said before does not stay"
+
+
+@pytest.mark.parametrize(
+    ("opened", "message"),
+    [
+        (
+            {"guidance_scale": 3.0},
+            r"guidance_scale \[2\.0, 2\.0\], but .* opened with guidance_scale \[3\.0, 3\.0\]",
+        ),
+        ({"chunk_frames": 4}, "goes on with chunk_frames 3, but the stream was opened with chunk_frames 4"),
+        (
+            {"dtype": torch.bfloat16},
+            "goes on with dtype float32, but the stream was opened with dtype bfloat16",
+        ),
+    ],
+)
+def test_a_state_of_other_settings_than_a_stream_was_opened_with_is_refused(pipeline, opened, message):
+    state = saved(stream_of(pipeline, guidance_scale=2.0))
+    with pytest.raises(ValueError, match=message):
+        pipeline.stream(y="rain", **opened).load_state_dict(state)
+    same_settings = pipeline.stream(y="rain", guidance_scale=(2, 2), chunk_frames=3, dtype=torch.float32)
+    same_settings.load_state_dict(state)
+
+
+def test_a_state_of_other_weights_is_refused(pipeline):
+    other = tiny_pipeline()
+    with torch.no_grad():
+        next(other.vae.decoder.parameters()).add_(0.01)
+    state = saved(stream_of(other))
+    with pytest.raises(ValueError, match=r"this state is of other weights \(\w{16}\) than this model's"):
+        stream_of(pipeline).load_state_dict(state)
+
+
+def test_weights_are_looked_at_once_and_only_for_a_state(pipeline, monkeypatch):
+    looked = []
+    monkeypatch.setattr(clip_stream, "fingerprint", lambda pipe: looked.append(pipe) or "0" * 16)
+    stream = stream_of(pipeline)
+    next(stream)
+    assert not looked
+    for _ in range(3):
+        stream.load_state_dict(stream.state_dict())
+    assert looked == [pipeline]
+
+
+@pytest.mark.parametrize("y", [np.array(["siren"])[0], ["siren"], 4])
+def test_a_class_of_any_kind_is_saved_as_a_plain_value(pipeline, y):
+    stream = stream_of(pipeline, y=y)
+    state = saved(stream)
+    assert type(state["y"]) in (str, int)
+    later = stream_of(pipeline, seed=8)
+    later.load_state_dict(state)
+    assert same(next(stream), next(later))
+
+
+def test_all_of_a_state_is_on_the_cpu(pipeline):
+    """Wherever the vocoder keeps what it has in hand."""
+    vocoder, elsewhere = stream_of(pipeline)._vocoder, Mock()
+    vocoder._past = elsewhere
+    assert vocoder.state_dict()["past"] is elsewhere.cpu().clone()
+
+
+def test_a_state_of_an_older_version_goes_on_and_says_what_it_lacks(pipeline):
+    stream = stream_of(pipeline)
+    next(stream)
+    state = saved(stream) | {"format": 1}
+    for key in ("guidance_scale", "chunk_frames", "dtype", "weights", "memory", "warm_frames"):
+        del state[key]
+    later = stream_of(pipeline, seed=5)
+    with pytest.warns(UserWarning, match="without guidance_scale, chunk_frames, dtype, weights"):
+        later.load_state_dict(state)
+    assert same(next(stream), next(later))
+
+
+KEYS = ("window", "memory", "warm_frames", "latents", "sound", "vocoder", "generator", "y", "steps_per_frame",
+        "frames_made", "guidance_scale", "chunk_frames", "dtype", "weights")  # fmt: skip
+DAMAGE = {
+    "window": [[torch.zeros(1)], 3, [torch.zeros(2, 2)] * 2],
+    "memory": [{"layout": {}}, 3],
+    "warm_frames": [-1, "2"],
+    "latents": [[torch.zeros(2)], 3],
+    "sound": [torch.zeros(5), None],
+    "vocoder": [
+        {},
+        None,
+        {"waiting": torch.zeros(1, 32, 3), "context": torch.zeros(1), "past": None, "tail": None},
+    ],
+    "generator": [torch.zeros(3, dtype=torch.uint8), "seed"],
+    "y": ["rian", 99],
+    "steps_per_frame": [0, None],
+    "frames_made": [-1, "3"],
+    "guidance_scale": ["much", [1.0, 2.0, 3.0], 3],
+    "chunk_frames": [0, None],
+    "dtype": ["float16"],
+    "weights": ["0123456789abcdef"],
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_damaged_state_is_named_and_changes_nothing(pipeline, key):
+    """Every value but what the other stream has in hand differs from this stream's: what is used would be seen."""
+    other = stream_of(pipeline, seed=8, y="siren")
+    next(other)
+    state, stream, expected = saved(other), pipeline.stream(1, y="rain"), pipeline.stream(1, y="rain")
+    before = saved(stream)
+    for damaged in ({name: value for name, value in state.items() if name != key},
+                    *({**state, key: value} for value in DAMAGE[key])):  # fmt: skip
+        with pytest.raises(ValueError, match=r"state|must be|unknown class|out of range"):
+            stream.load_state_dict(damaged)
+    with pytest.raises(ValueError, match=f"this state of a stream is damaged: it lacks {key}$"):
+        stream.load_state_dict({name: value for name, value in state.items() if name != key})
+    expected.load_state_dict(before)
+    assert same(next(stream), next(expected))
+
+
+@pytest.mark.parametrize("key", ["waiting", "context", "past", "tail"])
+def test_a_vocoder_s_state_that_lacks_something_is_refused_as_a_whole(pipeline, key):
+    stream = stream_of(pipeline)
+    list(itertools.islice(stream, 3))
+    state = saved(stream)
+    del state["vocoder"][key]
+    with pytest.raises(ValueError, match=f"this state of a vocoder is damaged: it lacks {key}"):
+        stream_of(pipeline).load_state_dict(state)

@@ -1,13 +1,17 @@
 """A video for a sound and a sound for a video, from what a user has at hand."""
 
 import wave
+import weakref
 
 import numpy as np
 import pytest
 import torch
 
+from rflav_lib import av_pictures, conditions
+from rflav_lib.conditions import given_sound, given_video
 from rflav_lib.data.toy import make_clip
 from rflav_lib.media import Clip, MediaError
+from tests.media_files import clicks, number_of, regular, write_media
 from tests.tiny import tiny_pipeline
 
 
@@ -159,3 +163,106 @@ def test_a_file_that_cannot_be_read_is_named(pipeline, tmp_path):
     (tmp_path / "not a video.mp4").write_text("text")
     with pytest.raises(MediaError, match=r"not a video\.mp4"):
         complete(pipeline, video=tmp_path / "not a video.mp4")
+
+
+def numbers_of(frames):
+    return [number_of(frame[8:56]) for frame in frames]
+
+
+@pytest.mark.parametrize("seconds", [None, 0.5, 3.0])
+def test_a_video_is_completed_over_its_own_length_whatever_sound_it_has(pipeline, tmp_path, seconds):
+    sound = None if seconds is None else clicks((0.2,), seconds, 16000)
+    path = write_media(tmp_path / "a.mp4", regular(10, 1.2), 1.2, sound, rate=16000, layout="mono")
+    (made,) = complete(pipeline, video=path)
+    assert numbers_of(made.frames) == list(range(12)) and len(made.waveform) == 12 * 1600
+    assert numbers_of(complete(pipeline, video=path, num_frames=5)[0].frames) == list(range(5))
+    with pytest.raises(ValueError, match=r"num_frames is 13, but .*a\.mp4 lasts 12 frames"):
+        complete(pipeline, video=path, num_frames=13)
+
+
+def test_a_file_without_pictures_is_no_video(pipeline, clip, tmp_path):
+    with pytest.raises(MediaError, match=r"a\.wav: has no video stream"):
+        complete(pipeline, video=clip.to_wav(tmp_path / "a.wav"))
+    blink = write_media(tmp_path / "blink.mp4", [0.0], 0.03)
+    with pytest.raises(MediaError, match=r"blink\.mp4: its pictures last 0\.030 s, less than half a frame"):
+        complete(pipeline, video=blink)
+
+
+def test_of_a_long_video_no_more_is_decoded_than_asked_and_little_is_held(pipeline, tmp_path, monkeypatch):
+    path = write_media(tmp_path / "long.mp4", regular(25, 10), 10, size=(320, 240), options={"g": "5"})
+    decoded, held, most = [0], [], [0]
+
+    def counted(*arguments, whole=av_pictures.decoded, **more):
+        for frame in whole(*arguments, **more):
+            decoded[0] += 1
+            yield frame
+
+    def watched(frames, size, whole=conditions.letterbox):
+        held.append(weakref.ref(frames))
+        alive = [each() for each in held]
+        most[0] = max(most[0], sum(len(each) for each in alive if each is not None))
+        return whole(frames, size)
+
+    monkeypatch.setattr(av_pictures, "decoded", counted)
+    monkeypatch.setattr(conditions, "letterbox", watched)
+    few = given_video(path, 64, pipeline.mel, num_frames=3)
+    assert len(few) == 3 and decoded[0] < 15
+    decoded[0] = most[0] = 0
+    everything = given_video(path, 64, pipeline.mel)
+    assert len(everything) == 100 and decoded[0] == 250
+    assert most[0] <= 2 * conditions.AT_ONCE
+    assert np.array_equal(everything[:3], few)
+
+
+def test_sound_of_files_and_clips_beyond_full_scale_is_scaled_down_with_one_warning(pipeline, tmp_path):
+    waveform = np.sin(np.arange(3200) / 9).astype(np.float32)
+    loud = Clip(np.zeros((2, 8, 8, 3), np.uint8), 1.18 * waveform)
+    path = write_media(
+        tmp_path / "loud.mkv", [], 0, 1.3 * waveform[None], rate=16000, layout="mono", codec="pcm_f32le"
+    )
+    for given, told in ((loud, r"audio reaches 1\.18"), (path, r"loud\.mkv reaches 1\.30")):
+        with pytest.warns(UserWarning, match=told) as warned:
+            heard = given_sound(given, pipeline.mel)
+        assert len(warned) == 1 and np.abs(heard).max() == pytest.approx(1, abs=1e-6)
+        np.testing.assert_allclose(heard, waveform / np.abs(waveform).max(), atol=1e-5)
+    with pytest.raises(ValueError, match=r"audio reaches 1\.18, beyond \[-1, 1\]: scale it down"):
+        given_sound(loud.waveform, pipeline.mel)
+    with pytest.raises(ValueError, match=r"audio reaches 3\d+\.\d+, beyond"):
+        given_sound(Clip(loud.frames, 32767 * waveform), pipeline.mel)
+
+
+@pytest.mark.parametrize("name", ["audio", "video"])
+def test_a_condition_guides_as_strongly_inside_of_inference_mode(pipeline, clip, name):
+    """Where torch takes no gradients, whatever the sampler made there before."""
+    (expected,) = complete(pipeline, y="rain", **{name: clip})
+    with torch.inference_mode():
+        (made,) = complete(pipeline, y="rain", **{name: clip})
+    assert np.array_equal(made.frames, expected.frames) and np.array_equal(made.waveform, expected.waveform)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_sampler_that_made_clips_in_inference_mode_still_takes_gradients(pipeline, fast):
+    def made(sampler):
+        noise = pipeline.initial_noise(1, torch.Generator().manual_seed(2))
+        labels = torch.tensor([1])
+        frames = sampler.audio_to_video(
+            noise[1][:, :2], noise[0], generator=torch.Generator().manual_seed(3), y=labels
+        )
+        return torch.stack([frame[0] for frame in frames])
+
+    sampler = pipeline.sampler(1, fast=fast)
+    with torch.inference_mode():
+        joint = sampler.stream(*pipeline.initial_noise(1), torch.Generator(), torch.tensor([1]))
+        for _ in range(3):
+            next(joint)
+        inside = made(sampler)
+    expected = made(pipeline.sampler(1, fast=fast))
+    assert torch.equal(inside, expected) and torch.equal(made(sampler), expected)
+
+
+def test_a_pipeline_that_was_opened_in_inference_mode_says_what_it_cannot_do(clip):
+    with torch.inference_mode():
+        opened = tiny_pipeline()
+    with pytest.raises(ValueError, match=r"opened inside of torch\.inference_mode\(\).*: open it outside"):
+        complete(opened, audio=clip)
+    assert len(complete(opened, audio=clip, condition_scale=0)[0]) == 6

@@ -194,10 +194,13 @@ def reader(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = {"rate": 16000, "size": (64, 64)}
     for name, seconds in (
-        ("data/train/rain/a.mp4", 1.2), ("data/test/rain/b.mp4", 1.2), ("silent.mp4", 0.5), ("holiday.mov", 17.5)
-    ):  # fmt: skip
+        ("data/train/rain/a.mp4", 1.2),
+        ("data/test/rain/b.mp4", 1.2),
+        ("holiday.mov", 17.5),
+    ):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         write_media(Path(name), regular(10, seconds), seconds, clicks((0.3,), seconds, 16000, 2), **small)
+    write_media(Path("silent.mp4"), regular(10, 0.5), 0.5, size=small["size"])
     with wave.open("bounce.wav", "wb") as file:
         file.setparams((1, 2, 16000, 8000, "NONE", ""))
         file.writeframes((3000 * np.sin(np.arange(8000))).astype("<i2").tobytes())

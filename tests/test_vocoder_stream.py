@@ -149,3 +149,24 @@ def test_bad_input_is_named(pair):
         vocoder.stream(0)
     with pytest.raises(ValueError, match="this state is of a stream of"):
         vocoder.stream(2).load_state_dict(vocoder.stream(1).state_dict())
+
+
+def test_an_interrupted_push_counts_as_none(pair, monkeypatch):
+    codec, vocoder = pair
+    log_mel, stream = log_mel_of(codec, 1, 16), vocoder.stream()
+    expected = in_pieces(vocoder, log_mel, 50)
+    first = stream.push(log_mel[..., :60])
+    plain, calls = vocoder.find_phases, []
+
+    def second_stops(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return plain(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vocoder, "find_phases", second_stops)
+        with pytest.raises(KeyboardInterrupt):
+            stream.push(log_mel[..., 60:])
+    rest = [stream.push(log_mel[..., 60:]), stream.flush()]
+    assert torch.equal(torch.cat([first, *rest], dim=-1), expected)

@@ -24,7 +24,7 @@ from pygments.lexers import TextLexer, get_lexer_for_filename
 from pygments.util import ClassNotFound
 from tqdm.auto import tqdm
 
-from rflav_lib.files import whole
+from rflav_lib.files import refuse_other, whole_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 BAR = (
@@ -172,7 +172,9 @@ def build(root: Path, folder: Path) -> Path:
 
     Raises:
         SiteError: a notebook that cannot be read or shown, or a link that leads nowhere.
+        FileExistsError: the folder is there and holds something else than a site.
     """
+    refuse_other(folder, "index.html")  # before the work
     pages = read_pages(root / "notebooks")
     files, needed = {PurePosixPath("index.html"): index_page(pages, root)}, set()
     for page in tqdm(pages, desc="pages", unit="notebook"):
@@ -184,7 +186,7 @@ def build(root: Path, folder: Path) -> Path:
         needed |= wanted
     for path in sorted(needed - {page.path for page in pages}):
         files[place(path, root)] = source_page(path, root)
-    with whole(folder) as draft:
+    with whole_folder(folder, "index.html") as draft:
         for name, text in files.items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             (draft / name).write_text(text, encoding="utf-8")
@@ -197,7 +199,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "html")
     try:
         print(build(ROOT, parser.parse_args().out))
-    except SiteError as error:
+    except (OSError, SiteError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

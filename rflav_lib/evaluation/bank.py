@@ -179,8 +179,14 @@ class TrainingBank:
         tensors = {space.name: torch.stack([space.of_frames(clip) for clip in clips]) for space in SPACES}
         write_tensors(self.path(shard), tensors, {"sha256": digest(tensors)})
 
-    def parts(self, space: RawSpace) -> Iterator[Tensor]:  # type: ignore[override]  # it has no features
-        """The windows of a shard that begin at one frame; see `Bank`."""
+    def parts(self, space: RawSpace | Measure) -> Iterator[Tensor]:
+        """The windows of a shard that begin at one frame; see `Bank`.
+
+        Raises:
+            TypeError: asked for features of a network, which are not kept.
+        """
+        if not isinstance(space, RawSpace):
+            raise TypeError(f"a bank of all training windows has no features: {space}")
         for shard in self.shards():
             with safe_open(self.path(shard), framework="pt") as file:
                 frames = file.get_tensor(space.name)

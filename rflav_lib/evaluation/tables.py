@@ -12,7 +12,7 @@ from typing import Any
 
 from rflav_lib.evaluation import paper, verdicts
 from rflav_lib.evaluation.differs import what_differs
-from rflav_lib.files import read_json, whole
+from rflav_lib.files import output_file, read_json, whole
 from rflav_lib.metrics.comparison import METRICS
 
 Run = dict[str, Any]
@@ -262,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("runs", nargs="+", help="results.json of evaluation runs")
     parser.add_argument("--fusions", help="JSON of benchmarks/fusions.py, for Table 1.A")
-    parser.add_argument("--out", type=Path, help="a .md file; else the tables are printed")
+    parser.add_argument("--out", type=output_file, help="a .md file; else the tables are printed")
     options = parser.parse_args(arguments)
     try:
         fusions = read_fusions(options.fusions) if options.fusions else None

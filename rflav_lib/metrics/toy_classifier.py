@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
 from rflav_lib.data.toy import CLASSES, ToyClip, make_clip
-from rflav_lib.files import whole
+from rflav_lib.files import refuse_other, whole_folder
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
 from rflav_lib.metrics import weights
@@ -194,12 +194,17 @@ def taken(network: type[ToyNetwork], clip: Clip, first: int = 0) -> Tensor:
 
 
 def train(settings: Settings, folder: str | Path) -> dict[str, dict[str, float]]:
-    """Train both networks, write them and their accuracy to `folder`, whole or not at all; returns the accuracy."""
+    """Train both networks, write them and their accuracy to `folder`, whole or not at all; returns the accuracy.
+
+    Raises:
+        FileExistsError: the folder is there and holds something else.
+    """
+    refuse_other(folder, "config.json")  # before the work
     longer = FRAMES + 8
     clips = [draw(settings.seed, i, longer) for i in tqdm(range(settings.clips), desc="clips")]
     networks = [_trained(kind, clips, settings) for kind in NETWORKS]
     results = {network.name: evaluate(network, settings.unseen) for network in networks}
-    with whole(folder) as draft, safetensors_errors(folder):
+    with whole_folder(folder, "config.json") as draft, safetensors_errors(folder):
         draft.mkdir()
         for network in networks:
             save_file(network.state_dict(), draft / network.file)
@@ -249,18 +254,22 @@ def evaluate(network: ToyNetwork, clips: int = 600) -> dict[str, float]:
     return {name: torch.cat(part).double().mean().item() for name, part in zip(names, parts, strict=True)}
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Train or evaluate as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="train, and write a folder")
     parser.add_argument("--evaluate", type=Path, help="measure the networks of a folder")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--clips", type=int, default=Settings.clips)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if (options.out is None) == (options.evaluate is None):
         parser.error("give either --out or --evaluate")
     if options.out:
-        results = train(Settings(steps=options.steps, clips=options.clips), options.out)
+        try:
+            results = train(Settings(steps=options.steps, clips=options.clips), options.out)
+        except OSError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     else:
         results = {kind.name: evaluate(kind.load(options.evaluate)) for kind in NETWORKS}
     for name, shares in results.items():

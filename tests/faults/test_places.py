@@ -11,7 +11,7 @@ import pytest
 from data_scripts.prepare import Piece, Recipe, prepare
 from rflav_lib import ROOT, files, run_folder
 from rflav_lib.data.clips import ClipFolder
-from rflav_lib.files import append_whole, whole
+from rflav_lib.files import append_whole, whole_folder
 from rflav_lib.locks import only_writer
 from rflav_lib.metrics.toy.__main__ import main as measure_toy
 from tests.faults.writers import WRITERS, clip, contents, full_disk
@@ -75,10 +75,10 @@ def test_a_folder_that_cannot_be_replaced_is_still_there(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_exchange", lambda *_: False)
     with monkeypatch.context() as patch, pytest.raises(OSError, match="pipeline"):  # noqa: PT012 - as a whole
         patch.setattr(files.os, "replace", fails)
-        with whole(target) as draft:
+        with whole_folder(target, "old") as draft:
             draft.mkdir()
     assert [path.name for path in target.iterdir()] == ["old"] and list(tmp_path.iterdir()) == [target]
-    with whole(target) as draft:
+    with whole_folder(target, "old") as draft:
         draft.mkdir()
         (draft / "new").touch()
     assert [path.name for path in target.iterdir()] == ["new"] and list(tmp_path.iterdir()) == [target]

@@ -10,11 +10,11 @@ import argparse
 import shlex
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from rflav_lib.allocator import keep_freed_memory
+from rflav_lib.files import output_file
 from rflav_lib.locks import only_writer
 from rflav_lib.metrics.long_clips import DTYPES
 from rflav_lib.metrics.toy.figures import table
@@ -45,7 +45,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-codecs", action="store_true", help="leave out real clips through the codecs")
-    parser.add_argument("--out", type=Path, help="JSON file for figures and single readings; gone on with")
+    parser.add_argument(
+        "--out", type=output_file, help="JSON file for figures and single readings; gone on with"
+    )
     parser.add_argument("--anew", action="store_true", help="replace the file instead of going on with it")
     options = parser.parse_args(arguments)
     for name in ("clips", "frames", "steps_per_frame"):
@@ -53,8 +55,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
     if options.seed < 0:
         parser.error(f"--seed must be 0 or more, not {options.seed}")
-    if options.out and options.out.is_dir():
-        parser.error(f"--out {options.out} is a folder: name a file")
     return options
 
 

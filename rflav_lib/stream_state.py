@@ -1,0 +1,109 @@
+"""The saved state of a stream of clips, looked at piece by piece before any of it is used.
+
+Format 2 holds all that later clips depend on, and what they must not be gone on with: other weights, another dtype.
+Format 1 did not keep `guidance_scale`, `chunk_frames`, `dtype` and `weights`. Such a state is still loaded, with a
+warning: the stream goes on with its own.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rflav_lib.sampler import check_warm_frames
+
+FORMAT = 2
+ALWAYS = (
+    "window",
+    "latents",
+    "sound",
+    "vocoder",
+    "generator",
+    "y",
+    "steps_per_frame",
+    "frames_made",
+)
+SINCE_2 = ("memory", "warm_frames", "guidance_scale", "chunk_frames", "dtype", "weights")
+NOT_IN_1 = SINCE_2[2:]
+
+
+def check_keys(state: Any) -> None:
+    """Raise a ValueError for what is no state, or lacks something; warn of one of format 1."""
+    known = isinstance(state, dict) and state.get("format") in (1, FORMAT)
+    if not known:
+        raise ValueError("this is no state of a stream; take it from ClipStream.state_dict()")
+    check_missing(state, ALWAYS + (SINCE_2 if state["format"] == FORMAT else ()), "stream")
+    if state["format"] == 1:
+        warnings.warn(
+            f"this state was saved by an older version, without {', '.join(NOT_IN_1)}: "
+            "it goes on with those of the stream that loads it, right or wrong",
+            stacklevel=3,
+        )
+
+
+def check_missing(state: Mapping[str, Any], keys: Iterable[str], of: str) -> None:
+    """Raise a ValueError that names the keys that a state of a stream, a vocoder, ... lacks."""
+    if missing := [key for key in keys if key not in state]:
+        raise ValueError(f"this state of a {of} is damaged: it lacks {', '.join(missing)}")
+
+
+def check_settings(asked: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+    """Raise a ValueError where a stream was asked for a setting and a state was saved with another."""
+    for name, value in asked.items():
+        if name in saved and saved[name] != value:
+            raise ValueError(
+                f"this state goes on with {name} {saved[name]}, but the stream was opened with {name} {value}: "
+                "open it with the same"
+            )
+
+
+def window_of(state: Mapping[str, Any], like: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor] | None:
+    """The window, shaped and placed as `like`: video (1 k c h w), audio (1 k f m); None before the first frame.
+
+    Raises:
+        ValueError: of another model.
+    """
+    if state["window"] is None:
+        return None
+    for name, theirs, ours in zip(("video", "audio"), state["window"], like, strict=True):
+        if theirs.shape != ours.shape:
+            raise ValueError(
+                f"this state has a {name} window of {tuple(theirs.shape)}, this model {tuple(ours.shape)}: "
+                "it is of another model"
+            )
+    video, audio = (part.to(ours) for part, ours in zip(state["window"], like, strict=True))
+    return video, audio
+
+
+def waiting_of(state: Mapping[str, Any], like: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Latents (1 c h w) that wait for their sound, like frames of `like` (1 k c h w), and sound (1 s) on the CPU.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    latents, sound = [latent.to(like) for latent in state["latents"]], state["sound"].cpu().float().clone()
+    if any(latent.shape != like[:, 0].shape for latent in latents) or sound.ndim != 2 or len(sound) != 1:
+        raise ValueError(
+            "this state is damaged: frames or sound that wait have other shapes than the model's"
+        )
+    return latents, sound
+
+
+def noise_of(state: Mapping[str, Any]) -> Tensor:
+    """The generator's state. Raises a ValueError for what is none."""
+    try:
+        torch.Generator().set_state(state["generator"])
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"this state is damaged: its generator cannot be set ({error})") from error
+    return state["generator"]
+
+
+def counts_of(state: Mapping[str, Any]) -> tuple[int, int]:
+    """Frames handed out, and frames to throw away before the first. Raises a ValueError for what are none."""
+    made, warm = state["frames_made"], state.get("warm_frames", 0)
+    check_warm_frames(warm)
+    if isinstance(made, bool) or not isinstance(made, int) or made < 0:
+        raise ValueError(f"this state is damaged: frames_made is {made!r}")
+    return made, warm
