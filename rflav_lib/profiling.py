@@ -36,7 +36,7 @@ GPU_KINDS = {
     "copies and conversions": ("memcpy", "memset", "direct_copy", "catarray", "fillfunctor"),
     "norms, gates and activations": ("triton_", "elementwise", "reduce", "norm"),
 }
-"""As `KINDS`, by parts of the names of kernels, in small letters: what such kernels are usually called, not yet seen."""
+"""As `KINDS`, by parts of the names of kernels, in small letters: what they are usually called, not yet seen."""
 REST = "all else: Python, views, waiting"
 
 
