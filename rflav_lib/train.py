@@ -10,7 +10,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import run_folder
 from rflav_lib.allocator import keep_freed_memory
-from rflav_lib.checkpoints import last_good, remove_drafts
+from rflav_lib.checkpoints import last_good, list_checkpoints, remove_drafts
 from rflav_lib.media import Clip
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_meter import Reading
@@ -120,13 +120,13 @@ def train(config: TrainConfig, accelerator: Accelerator | None = None) -> Iterat
 
 def _steps(run: TrainRun, reporter: Reporter) -> Iterator[TrainState]:
     config, stop, saved = run.config, StopTogether(run.accelerator), run.step
-    rates, watch = learning_rates(config), Stopwatch(run)
+    rate, watch = learning_rate(config), Stopwatch(run)
     together = run.accelerator.num_processes == 1  # do all processes leave the loop after the same step?
     try:
         with stop.watching():
             while run.step < config.max_steps:
-                with stop.step():
-                    run.optimizer_step(rates[run.step])
+                with stop.deferred():
+                    run.optimizer_step(rate(run.step))
                 due = _due(run)
                 if not due:
                     continue
@@ -134,19 +134,22 @@ def _steps(run: TrainRun, reporter: Reporter) -> Iterator[TrainState]:
                 reading = run.meter.read()
                 if reading.trouble:
                     saved = run.step  # what is in memory is not worth keeping
-                    raise FloatingPointError(_advice(run, reading.trouble))
+                _refuse_trouble(run, reading)
                 samples = reporter.sample() if "sample_every" in due else ()
-                state = _state(run, reading, rates[run.step - 1], watch.look(), samples)
+                state = _state(run, reading, rate(run.step - 1), watch.look(), samples)
                 reporter.log(state)
                 yield state
                 if "checkpoint_every" in due:
                     saved = run.step  # should it fail, then trying again at once is no use
-                    run.save()
+                    with stop.deferred():
+                        run.save()
                 stop.compare()
                 together = run.accelerator.num_processes == 1
     finally:
         if run.step > saved and together:
-            run.save()
+            with stop.watching(), stop.deferred():
+                _refuse_trouble(run, run.meter.read() if run.meter.unread else None)
+                run.save()
 
 
 def _due(run: TrainRun) -> set[str]:
@@ -184,16 +187,36 @@ def _state(
     )
 
 
-def learning_rates(config: TrainConfig) -> list[float]:
-    """Linear warm-up, then a cosine to zero at `max_steps`: the rate of every step."""
+def learning_rate(config: TrainConfig) -> Callable[[int], float]:
+    """Linear warm-up, then a cosine to zero at `max_steps`: the rate of a step, counted from 0."""
     dummy = torch.optim.SGD([torch.zeros(1)], lr=config.learning_rate)
     schedule = get_cosine_schedule_with_warmup(dummy, config.warmup_steps, config.max_steps)
-    return [config.learning_rate * schedule.lr_lambdas[0](step) for step in range(config.max_steps)]
+    return lambda step: config.learning_rate * schedule.lr_lambdas[0](step)
 
 
-def _advice(run: TrainRun, trouble: str) -> str:
-    good = last_good(run.checkpoint_folder)
-    return f"{trouble}; {good}. Lower learning_rate, or set precision: 'no', and go on from there"
+def learning_rates(config: TrainConfig) -> list[float]:
+    """`learning_rate` of every step of a run, to be plotted."""
+    return list(map(learning_rate(config), range(config.max_steps)))
+
+
+def _refuse_trouble(run: TrainRun, reading: Reading | None) -> None:
+    """Raise a FloatingPointError if steps went wrong: their weights are not to be saved as good ones."""
+    if reading and reading.trouble:
+        good = last_good(run.checkpoint_folder)
+        raise FloatingPointError(
+            f"{reading.trouble}; {good}. Lower learning_rate, or set precision: 'no', and go on from there"
+        )
+
+
+def _kept(config: TrainConfig) -> str:
+    """What an interrupted run leaves to go on from."""
+    try:
+        found = list_checkpoints(config.output_path / "checkpoints")
+    except ValueError as error:  # a foreign folder among them; a run that has begun refuses it
+        return str(error)
+    if not found:
+        return f"nothing is saved yet in {config.output_path}; the same command begins anew"
+    return f"the newest checkpoint is {found[-1]}; the same command goes on from it"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -228,10 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         if config is None:
             raise
-        print(
-            f"interrupted: the last step is saved in {config.output_path}; the same command goes on",
-            file=sys.stderr,
-        )
+        print(f"interrupted: {_kept(config)}", file=sys.stderr)
         return 130
     finally:
         PartialState().destroy_process_group()

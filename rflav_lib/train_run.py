@@ -282,7 +282,7 @@ def on_main(accelerator: Accelerator, work: Callable[[], Any]) -> None:
     if accelerator.is_main_process:
         try:
             work()
-        except (OSError, ValueError) as raised:
+        except Exception as raised:
             error[0] = raised
     if accelerator.num_processes > 1:
         broadcast_object_list(error)
