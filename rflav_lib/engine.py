@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rflav_lib.arguments import check_dtype
 from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.memory import Memory
 from rflav_lib.sampler import Frames, Generators, Guidance, RollingSampler
@@ -35,7 +36,7 @@ class FastSampler(RollingSampler):
         compiled: run the network through `torch.compile`; needs a C++ compiler on a CPU.
 
     Raises:
-        RuntimeError: `compiled`, and there is no compiler.
+        ValueError: a bad number or dtype. RuntimeError: `compiled`, and there is no compiler.
     """
 
     def __init__(
@@ -48,12 +49,13 @@ class FastSampler(RollingSampler):
         compiled: bool = False,
     ) -> None:
         super().__init__(model, schedule, steps_per_frame, guidance_scale, model.memory_layout)
+        check_dtype(dtype)
         self.network = FastTransformer(model, dtype, compiled)
         self._causal, self._null_label = model.config.causal, model.null_label
 
     def preroll(self, video: Tensor, audio: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As the plain sampler's, with what is known of all its steps computed first."""
-        self._expect_all_times(y)
+        self._expect_all_times(y, len(video))
         return super().preroll(video, audio, y)
 
     def roll(
@@ -63,18 +65,19 @@ class FastSampler(RollingSampler):
         """As the plain sampler's. A window that pre-rolled elsewhere finds what it would have found there, to the bit:
         products of several threads round by the number of their rows, so the same times are computed together.
         """
-        self._expect_all_times(y)
+        self._expect_all_times(y, len(video))
         return super().roll(video, audio, generator, y, memory)
 
     def _conditional_frames(self, *setting: Any) -> Frames:
-        self._expect_all_times(setting[-1])
+        _, clip, *_, y = setting
+        self._expect_all_times(y, len(clip))
         return super()._conditional_frames(*setting)
 
-    def _expect_all_times(self, y: Tensor | None) -> None:
+    def _expect_all_times(self, y: Tensor | None, batch: int) -> None:
         """Prepare the network for every time of the schedule, of rolling too, and of memory frames."""
         times = [t for t, _ in self.schedule.preroll_steps(self.steps_per_frame)]
         times += [torch.ones(1)] * bool(self.memory_layout.frames)
-        self.network.expect(torch.cat(times), self._labels(y))
+        self.network.expect(torch.cat(times), self._labels(y, batch))
 
     def _step(
         self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None, memory: Memory | None
@@ -101,7 +104,7 @@ class FastSampler(RollingSampler):
     def _at_known_times(
         self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor]:
-        labels = self._labels(y)
+        labels = self._labels(y, len(video))
         if self._scales == (1, 1):
             return self.network(video, audio, t, labels, keep)
         both = torch.cat([video, video]), torch.cat([audio, audio])
@@ -109,9 +112,10 @@ class FastSampler(RollingSampler):
         video, audio = (n + s * (label - n) for (label, n), s in zip(halves, self._scales, strict=True))
         return video, audio
 
-    def _labels(self, y: Tensor | None) -> tuple[int, ...] | None:
+    def _labels(self, y: Tensor | None, batch: int) -> tuple[int, ...] | None:
         """Labels of the network's batch; with guidance, of the samples once more without a class."""
         if y is None:
             return None
+        self.network.model.check_labels(y, batch)
         labels = tuple(y.tolist())
         return labels if self._scales == (1, 1) else labels + (self._null_label,) * len(labels)
