@@ -25,7 +25,7 @@ from rflav_lib.checkpoints import last_good, list_checkpoints, remove_drafts
 from rflav_lib.media import Clip
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_meter import Reading
-from rflav_lib.train_plan import plan
+from rflav_lib.train_plan import missing, plan
 from rflav_lib.train_report import Reporter
 from rflav_lib.train_run import TrainRun, make_accelerator, on_main
 from rflav_lib.train_stop import StopTogether
@@ -229,7 +229,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the plan: parameters, FLOPs, memory, steps, hours; train nothing",
+        help="print the plan: parameters, FLOPs, memory, steps, hours; check data and places; train nothing",
     )
     return parser.parse_intermixed_args(arguments)
 
@@ -242,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = TrainConfig.from_command_line(options.config, options.changes)
         accelerator = make_accelerator(config)
         if options.dry_run:
-            accelerator.print(plan(config))
+            dry_run(config, accelerator)
         else:
             run_to_the_end(config, accelerator)
     except (ValueError, FloatingPointError, OSError) as error:
@@ -256,6 +256,21 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         PartialState().destroy_process_group()
     return 0
+
+
+def dry_run(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Print the plan, also of a run that cannot begin on this machine.
+
+    Raises:
+        ValueError: it cannot: what is missing, or does not fit.
+    """
+    problem = missing(config, accelerator.num_processes)
+    try:
+        accelerator.print(plan(config))
+    except ValueError as error:
+        problem = problem or str(error)
+    if problem:
+        raise ValueError(problem)
 
 
 def run_to_the_end(config: TrainConfig, accelerator: Accelerator | None = None) -> None:
