@@ -7,7 +7,7 @@ import torch
 from rflav_lib import ROOT
 from rflav_lib.data.latent_cache.index import CacheIndex
 from rflav_lib.data.latents import LatentCache
-from rflav_lib.image_codec import find_vae, load_vae
+from rflav_lib.image_codec import load_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_start import weights_for
@@ -40,8 +40,8 @@ def check_data(config: TrainConfig, latent_size: int, classes: int, clips: int, 
         )
 
 
-def check_places(config: TrainConfig) -> None:
-    """Raise a ValueError for an output_dir that cannot be written, or a codec that is not there."""
+def check_output(config: TrainConfig) -> None:
+    """Raise a ValueError for an output_dir that cannot be written."""
     folder = next(
         path for path in (config.output_path, *config.output_path.absolute().parents) if path.exists()
     )
@@ -50,7 +50,6 @@ def check_places(config: TrainConfig) -> None:
             pass
     except OSError as error:
         raise ValueError(f"output_dir: {config.output_path} cannot be written ({error})") from error
-    find_vae(config.vae)
 
 
 def check_cache(config: TrainConfig, processes: int) -> None:

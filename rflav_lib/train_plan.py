@@ -19,10 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from rflav_lib import ROOT
 from rflav_lib.data.latent_cache.index import CacheIndex
 from rflav_lib.data.toy import CLASSES
+from rflav_lib.image_codec import find_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.provenance import processor_name
 from rflav_lib.train_batches import Batch
-from rflav_lib.train_checks import check_cache, check_data, check_places, check_start
+from rflav_lib.train_checks import check_cache, check_data, check_output, check_start
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_run import MODEL_KEYS, fast_attention, prepared_for_speed, weighted_errors
 from rflav_lib.transformer import RFLAVTransformer
@@ -235,10 +236,11 @@ def make_plan(config: TrainConfig) -> Plan:
 def missing(config: TrainConfig, processes: int) -> str | None:
     """What a run of `config` would be refused for on this machine, in one line; None if it can begin."""
     try:
-        check_places(config)
+        check_output(config)
         if config.latents:
             check_cache(config, processes)
         else:
+            find_vae(config.vae)
             (_, size, _), classes = data_shape(config)
             check_data(config, size, classes, config.clips, processes)
         check_start(config, model_settings(config))
