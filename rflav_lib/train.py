@@ -46,7 +46,7 @@ class TrainState:
         samples_per_second: over all processes, since the state before.
         loader_share: share of that time in which steps waited for their samples.
         seconds_left: estimate from the speed so far.
-        samples: clips drawn with the averaged weights, at sample steps (on the main process).
+        samples: clips drawn with the averaged weights, at sample steps (on the main process); none where they failed.
         run: the run itself; `run.pipeline()` samples with the averaged weights.
     """
 
@@ -91,7 +91,8 @@ def train(config: TrainConfig, accelerator: Accelerator | None = None) -> Iterat
     """Train, yielding a `TrainState` at each log, sample and checkpoint step and at the last one.
 
     The consumer decides what to do with it: plot, listen, stop. However the loop ends - done, `break`, Ctrl-C -
-    the last whole step is checkpointed before control leaves. With several processes each of them iterates.
+    the last whole step is checkpointed before control leaves, unless it went wrong. With several processes each of
+    them iterates.
 
     Raises:
         ValueError: the folder is in use, read-only or holds a run with another config, or a damaged checkpoint;
