@@ -15,11 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.utils import WeakFileLock
+
 from data_scripts.check import check_command
 from data_scripts.command import Options, SubCommand, add_workers, run
 from data_scripts.parallel import each
 from data_scripts.published import FetchError
+from rflav_lib.arguments import whole_number
+from rflav_lib.av_files import MediaError
+from rflav_lib.av_probe import probe
 from rflav_lib.data.toy import CLASSES, make_clip
+from rflav_lib.data.toy_scenes.canvas import FRAME_RATE
 from rflav_lib.files import read_json, write_json
 
 EVENTS = "events.json"
@@ -45,13 +51,13 @@ class World:
 
 
 def write_clip(world: World, number: Numbered) -> tuple[str, dict[str, Any]]:
-    """Write one clip unless it is there; its path below the root, and the truth behind it."""
+    """Write one clip unless it is there, as long as it should be; its path below the root, and the truth behind it."""
     classes = CLASSES[world.world]
     label = number.index % len(classes) if classes else None  # every class as often
     made = make_clip(world.world, world.seed, number.index, world.frames, label)
     folder = Path(number.split, classes[label]) if label is not None else Path(number.split)
     path = folder / f"{number.index:05d}.mp4"
-    if not (world.root / path).is_file():
+    if not _is_done(world.root / path, world.frames):
         made.clip.save(world.root / path, crf=CRF)
     truth = {
         "world": world.world, "seed": world.seed, "index": number.index, "label": label, "facts": made.facts,
@@ -60,12 +66,33 @@ def write_clip(world: World, number: Numbered) -> tuple[str, dict[str, Any]]:
     return path.as_posix(), truth
 
 
+def _is_done(path: Path, frames: int) -> bool:
+    """Whether a clip of so many frames is there: an empty or damaged file is made anew."""
+    try:
+        return path.is_file() and probe(path).frames_at(FRAME_RATE) == frames
+    except MediaError:
+        return False
+
+
 def prepare(world: World, train: int, test: int, workers: int | None = None) -> int:
     """Write the clips and their events. No clip of the test split is one of the train split.
 
+    A second process with the same root waits for the first. An interrupted run leaves the events that were there.
+
     Raises:
-        FetchError: the folder holds clips of other settings. OSError, MediaError: what cannot be written.
+        ValueError: numbers of which no clips can be made. FetchError: the folder holds clips of other settings.
+        OSError, MediaError: what cannot be written.
     """
+    for name, count, least in (("train", train, 0), ("test", test, 0), ("frames", world.frames, 1)):
+        whole_number(count, f"--{name}", least)
+    whole_number(world.seed, "--seed", 0)
+    whole_number(train + test, "--train and --test together")
+    world.root.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(world.root / ".prepare.lock"):
+        return _prepare_alone(world, train, test, workers)
+
+
+def _prepare_alone(world: World, train: int, test: int, workers: int | None) -> int:
     settings = {
         "world": world.world,
         "seed": world.seed,
@@ -74,11 +101,13 @@ def prepare(world: World, train: int, test: int, workers: int | None = None) -> 
         "test": test,
     }
     path = world.root / EVENTS
-    stored = read_json(path, "delete it with train/ and test/") if path.is_file() else {"settings": settings}
-    made = stored.get("settings") if isinstance(stored, dict) else None
-    if made != settings:
-        raise FetchError(f"{world.root}: holds clips of {made}; delete it, or give another --root")
-    _write_events(path, settings, {})  # an interrupted run must not go on with other settings
+    if path.is_file():
+        stored = read_json(path, "delete it with train/ and test/")
+        made = stored.get("settings") if isinstance(stored, dict) else None
+        if made != settings:
+            raise FetchError(f"{world.root}: holds clips of {made}; delete it, or give another --root")
+    else:
+        _write_events(path, settings, {})  # an interrupted run must not go on with other settings
     numbers = [Numbered("train" if index < train else "test", index) for index in range(train + test)]
     clips: dict[str, dict[str, Any]] = {}
     for _, outcome in each(partial(write_clip, world), numbers, "writing", workers):

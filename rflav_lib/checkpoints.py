@@ -76,8 +76,12 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
 
     Raises:
         OSError: it could not be written (a full disk, a lost mount); names the last good checkpoint.
+        FloatingPointError: weights that are not finite, from which nothing can go on; names it too.
     """
     path = folder / f"step-{snapshot.facts['step']:06d}"
+    for name, tensor in (*snapshot.model.items(), *snapshot.ema.items()):
+        if not tensor.isfinite().all():
+            raise FloatingPointError(f"{path} is not written: {name} is not finite; {last_good(folder)}")
     try:
         with whole_folder(path, "run.json", "model.safetensors") as draft, safetensors_errors(path):
             draft.mkdir(parents=True)

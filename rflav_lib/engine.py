@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rflav_lib.arguments import check_dtype
 from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.memory import Memory
 from rflav_lib.sampler import Frames, Generators, Guidance, RollingSampler
@@ -36,7 +37,7 @@ class FastSampler(RollingSampler):
         compiled: run the network through `torch.compile`; needs a C++ compiler on a CPU, a C compiler on a GPU.
 
     Raises:
-        RuntimeError: `compiled`, and there is no compiler.
+        ValueError: a bad number or dtype. RuntimeError: `compiled`, and there is no compiler.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class FastSampler(RollingSampler):
         compiled: bool = False,
     ) -> None:
         super().__init__(model, schedule, steps_per_frame, guidance_scale, model.memory_layout)
+        check_dtype(dtype)
         self.network = FastTransformer(model, dtype, compiled)
         self._causal, self._null_label = model.config.causal, model.null_label
         self._read: tuple[Tensor, int, tuple[int, ...]] | None = (
@@ -57,7 +59,7 @@ class FastSampler(RollingSampler):
 
     def preroll(self, video: Tensor, audio: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As the plain sampler's, with what is known of all its steps computed first."""
-        self._expect_all_times(y)
+        self._expect_all_times(y, len(video))
         return super().preroll(video, audio, y)
 
     def roll(
@@ -67,18 +69,19 @@ class FastSampler(RollingSampler):
         """As the plain sampler's. A window that pre-rolled elsewhere finds what it would have found there, to the bit:
         products of several threads round by the number of their rows, so the same times are computed together.
         """
-        self._expect_all_times(y)
+        self._expect_all_times(y, len(video))
         return super().roll(video, audio, generator, y, memory)
 
     def _conditional_frames(self, *setting: Any) -> Frames:
-        self._expect_all_times(setting[-1])
+        _, clip, *_, y = setting
+        self._expect_all_times(y, len(clip))
         return super()._conditional_frames(*setting)
 
-    def _expect_all_times(self, y: Tensor | None) -> None:
+    def _expect_all_times(self, y: Tensor | None, batch: int) -> None:
         """Prepare the network for every time of the schedule, of rolling too, and of memory frames."""
         times = [t for t, _ in self.schedule.preroll_steps(self.steps_per_frame)]
         times += [torch.ones(1)] * bool(self.memory_layout.frames)
-        self.network.expect(torch.cat(times), self._labels(y))
+        self.network.expect(torch.cat(times), self._labels(y, batch))
 
     def _step(
         self, video: Tensor, audio: Tensor, t: Tensor, dt: Tensor, y: Tensor | None, memory: Memory | None
@@ -105,7 +108,7 @@ class FastSampler(RollingSampler):
     def _at_known_times(
         self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None, keep: bool
     ) -> tuple[Tensor, Tensor]:
-        labels = self._labels(y)
+        labels = self._labels(y, len(video))
         if self._scales == (1, 1):
             return self.network(video, audio, t, labels, keep)
         both = torch.cat([video, video]), torch.cat([audio, audio])
@@ -113,19 +116,25 @@ class FastSampler(RollingSampler):
         video, audio = (n + s * (label - n) for (label, n), s in zip(halves, self._scales, strict=True))
         return video, audio
 
-    def _labels(self, y: Tensor | None) -> tuple[int, ...] | None:
+    def _labels(self, y: Tensor | None, batch: int) -> tuple[int, ...] | None:
         """Labels of the network's batch; with guidance, of the samples once more without a class."""
         if y is None:
             return None
-        labels = self._values(y)
+        labels = self._values(y, batch)
         return labels if self._scales == (1, 1) else labels + (self._null_label,) * len(labels)
 
-    def _values(self, y: Tensor) -> tuple[int, ...]:
-        """Labels (b,) as numbers. Those on a GPU are read once, until they change: each reading waits for the GPU."""
+    def _values(self, y: Tensor, batch: int) -> tuple[int, ...]:
+        """Labels (b,) as numbers. Those on a GPU are read once, until they change: each reading waits for the GPU.
+
+        Raises:
+            ValueError: labels that the model does not have, or not one for each sample.
+        """
         if (
             y.device.type == "cpu" or y.is_inference()
         ):  # on the CPU numpy may change them unseen; both are read anew
+            self.network.model.check_labels(y, batch)
             return tuple(y.tolist())
         if self._read is None or self._read[0] is not y or self._read[1] != y._version:
+            self.network.model.check_labels(y, batch)
             self._read = y, y._version, tuple(y.tolist())
         return self._read[2]

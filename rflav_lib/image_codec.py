@@ -23,26 +23,37 @@ ImageVAE: TypeAlias = AutoencoderKL | AutoencoderTiny
 DEFAULT_BATCH = 32  # frames at once; it bounds the memory of a long clip
 
 
-def load_vae(place: str | Path) -> ImageVAE:
-    """Open an image VAE from a folder or a repository of the model hub, in float32, safetensors only.
+def find_vae(place: str | Path) -> tuple[str, type[AutoencoderKL | AutoencoderTiny]]:
+    """Where an image VAE lies, a folder or a repository of the model hub, and of which kind it is.
 
-    A relative folder is one of the repository's, or else of the working folder.
+    A relative folder is one of the repository's, or else of the working folder. Of the hub, only its description is
+    fetched.
 
     Raises:
-        ValueError: there is none, it is of another kind, or its weights are damaged or do not fit its config.
+        ValueError: there is none, or it is of another kind.
     """
-    place = ROOT / place if (ROOT / place).is_dir() else place
+    place = str(ROOT / place if (ROOT / place).is_dir() else place)
     kinds = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
     with opening(place):
         try:
-            kind = AutoencoderKL.load_config(str(place)).get("_class_name", "AutoencoderKL")
+            kind = AutoencoderKL.load_config(place).get("_class_name", "AutoencoderKL")
         except OSError as error:
             raise ValueError(f"{place}: no image VAE here: {str(error).splitlines()[0]}") from error
     if kind not in kinds:
         raise ValueError(f"{place}: a {kind}, not one of {', '.join(kinds)}")
+    return place, kinds[kind]
+
+
+def load_vae(place: str | Path) -> ImageVAE:
+    """Open an image VAE, found as `find_vae` does, in float32, safetensors only.
+
+    Raises:
+        ValueError: there is none, it is of another kind, or its weights are damaged or do not fit its config.
+    """
+    place, kind = find_vae(place)
     with opening(place):
         # what is missing is told after diffusers has renamed the weights of old files
-        vae, told = kinds[kind].from_pretrained(str(place), use_safetensors=True, output_loading_info=True)
+        vae, told = kind.from_pretrained(place, use_safetensors=True, output_loading_info=True)
         if wrong := sorted(told["missing_keys"]) + sorted(told["unexpected_keys"]):
             raise ValueError(
                 f"{len(wrong)} weights do not fit the config beside them: {', '.join(wrong[:3])}"

@@ -1,7 +1,6 @@
 """RFLAVPipeline: the model and its codecs in one folder; call it and get clips with sound."""
 
 import copy
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,16 @@ from diffusers import AutoencoderKL, DiffusionPipeline
 from einops import rearrange
 from torch import Tensor, nn
 
+from rflav_lib.arguments import (
+    Label,
+    check_dtype,
+    check_generators,
+    class_numbers,
+    finite_number,
+    whole_number,
+)
 from rflav_lib.clip_stream import CHUNK_FRAMES, ClipStream
+from rflav_lib.components import check_fit
 from rflav_lib.conditions import Sound, Video, given_sounds, given_videos
 from rflav_lib.engine import FastSampler
 from rflav_lib.files import whole_folder
@@ -26,7 +34,6 @@ from rflav_lib.tensor_files import safetensors_errors
 from rflav_lib.transformer import RFLAVTransformer
 from rflav_lib.vocoder import GriffinLim
 
-Label = int | str
 CONDITION_SCALE = 1000.0
 """Of audio-to-video and video-to-audio (Table 3). The guidance is a mean over a window's frames and elements, so the
 best scale grows with their number. On the bundled toy model 1e4 makes single clips run away to infinity, and 1e5 most;
@@ -57,7 +64,7 @@ class RFLAVPipeline(DiffusionPipeline):
     ) -> None:
         super().__init__()
         class_names = list(class_names or ())
-        _check_fit(transformer, vae, mel, vocoder, class_names)
+        check_fit(transformer, vae, mel, vocoder, class_names)
         self.register_modules(transformer=transformer, vae=vae, mel=mel, vocoder=vocoder)
         self.register_to_config(class_names=class_names)
 
@@ -112,7 +119,7 @@ class RFLAVPipeline(DiffusionPipeline):
             num_frames: frames of each clip; any number, the window rolls as far as needed. With `audio` or
                 `video` it may be left out, and all of what is given is used.
             steps_per_frame: the paper's N; more is finer and slower.
-            y: class, by number or name, or a list with one for each clip; None for no class.
+            y: class, by number or name, or a list of numbers and names, one for each clip; None for no class.
             guidance_scale: classifier-free guidance, one number or (video, audio); 1 is off.
             generator: CPU generator of all noise: the same seed gives the same clip on every device. Or a list with
                 one for each clip: then each clip's noise is the same in whatever batch it is made.
@@ -130,19 +137,23 @@ class RFLAVPipeline(DiffusionPipeline):
             is too loud comes back scaled down, see `given_sound`.
 
         Raises:
-            ValueError: a bad number, an unknown class, a class for a model without, both `audio` and `video`,
-                or one that cannot be used. MediaError: a file that cannot be read.
+            ValueError: an argument that cannot be used, or both `audio` and `video`; it names the value.
+                MediaError: a file that cannot be read.
         """
         if audio is not None and video is not None:
             raise ValueError("audio and video are both given: there is nothing left to generate")
+        warm_frames = whole_number(warm_frames, "warm_frames", least=0)
         if warm_frames and (audio is not None or video is not None):
             raise ValueError(
                 "warm_frames is for joint generation: what is given has nothing before its first frame"
             )
-        if (num_frames is not None or (audio is None and video is None)) and (
-            isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 1
-        ):
-            raise ValueError(f"num_frames must be a whole number, at least 1, not {num_frames!r}")
+        if num_frames is not None or (audio is None and video is None):
+            num_frames = whole_number(num_frames, "num_frames")
+        if num_clips is not None:
+            num_clips = whole_number(num_clips, "num_clips")
+        condition_scale = finite_number(condition_scale, "condition_scale")
+        check_dtype(dtype)
+        check_generators(generator)
         sounds = None if audio is None else given_sounds(audio, self.mel, num_frames)
         pictures = None if video is None else given_videos(video, self.frame_size, self.mel, num_frames)
         given = len(sounds or pictures or [])
@@ -195,6 +206,9 @@ class RFLAVPipeline(DiffusionPipeline):
         Raises:
             ValueError: as calling the pipeline does. RuntimeError: `compiled` without a compiler.
         """
+        check_generators(generator, several=False)
+        chunk_frames = whole_number(chunk_frames, "chunk_frames")
+        warm_frames = whole_number(warm_frames, "warm_frames", least=0)
         sampler = self.sampler(steps_per_frame, guidance_scale, dtype, compiled=compiled)
         vae = self.vae if dtype is None else copy.deepcopy(self.vae)
         if dtype is not None:  # the module's own `to`: diffusers' warns about every cast
@@ -211,7 +225,14 @@ class RFLAVPipeline(DiffusionPipeline):
         fast: bool = True,
         compiled: bool = False,
     ) -> RollingSampler:
-        """The sampler of this model: the fast one, or the plain one, whose numbers it has."""
+        """The sampler of this model: the fast one, or the plain one, whose numbers it has.
+
+        Raises:
+            ValueError: a bad number, or `dtype` or `compiled` for the plain one. RuntimeError: `compiled` without a
+                compiler.
+        """
+        if not fast and (dtype is not None or compiled):
+            raise ValueError("dtype and compiled are of the fast sampler: leave them out, or fast=False")
         model = self.transformer.eval()
         settings = RollingSchedule(model.config.window), steps_per_frame, guidance_scale
         if fast:
@@ -264,34 +285,19 @@ class RFLAVPipeline(DiffusionPipeline):
         """Class names or numbers -> labels (b,) on the model's device; a single one is repeated for `num_clips`.
 
         Raises:
-            ValueError: a class that the model does not have, or another number of labels than clips.
+            ValueError: no class that the model has, or another number of labels than clips.
         """
-        if num_clips is not None and num_clips < 1:
-            raise ValueError(f"num_clips must be at least 1, not {num_clips}")
+        if num_clips is not None:
+            num_clips = whole_number(num_clips, "num_clips")
         if y is None:
             return None
-        several = [y] * (num_clips or 1) if isinstance(y, int | str) else list(y)
+        numbers = class_numbers(y, self.config.class_names, self.transformer.config.num_classes)
+        several = numbers if isinstance(numbers, list) else [numbers] * (num_clips or 1)
         if num_clips not in (None, len(several)):
             raise ValueError(
-                f"{len(several)} labels for num_clips={num_clips}: give one label, or as many as clips"
+                f"y is a list of {len(several)} for num_clips={num_clips}: give as many, or one class by itself"
             )
-        return torch.tensor([self._label_number(label) for label in several], device=self.transformer.device)
-
-    def _label_number(self, label: Label) -> int:
-        count, names = self.transformer.config.num_classes, list(self.config.class_names)
-        if not count:
-            raise ValueError(f"this model has no classes, so it cannot make {label!r}: leave y out")
-        if isinstance(label, str):
-            if label not in names:
-                near = difflib.get_close_matches(label, names, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
-                raise ValueError(f"unknown class {label!r}; {hint}")
-            return names.index(label)
-        if not 0 <= int(label) < count:
-            raise ValueError(
-                f"label {label} is out of range: this model has classes 0..{count - 1} ({', '.join(names)})"
-            )
-        return int(label)
+        return torch.tensor(several, device=self.transformer.device)
 
 
 def _check_gradients(transformer: RFLAVTransformer, condition_scale: float) -> None:
@@ -305,26 +311,3 @@ def _check_gradients(transformer: RFLAVTransformer, condition_scale: float) -> N
 def _for_each(given: Sequence[np.ndarray] | None, count: int) -> list[np.ndarray]:
     """As many as there are clips, from as many or from one; nothing where nothing is given."""
     return list(given or ()) * (count if given and len(given) == 1 else 1)
-
-
-def _check_fit(
-    transformer: RFLAVTransformer,
-    vae: AutoencoderKL,
-    mel: MelCodec,
-    vocoder: GriffinLim,
-    class_names: list[str],
-) -> None:
-    model, sound = transformer.config, mel.config
-    pairs = [
-        ("mel bins", model.n_mels, "mel codec", sound.n_mels),
-        ("mel frames per video frame", model.mel_frames, "mel codec", mel.frames_per_segment),
-        ("latent channels", model.in_channels, "VAE", vae.config.latent_channels),
-    ]
-    pairs += [
-        (f"vocoder {key}", vocoder.config[key], "mel codec", sound[key]) for key in ("sample_rate", "n_mels")
-    ]
-    for what, ours, other, theirs in pairs:
-        if ours != theirs:
-            raise ValueError(f"components do not fit: {what} is {ours}, but the {other} has {theirs}")
-    if class_names and len(class_names) != model.num_classes:
-        raise ValueError(f"{len(class_names)} class names for a transformer with {model.num_classes} classes")

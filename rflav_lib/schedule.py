@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rflav_lib.arguments import whole_number
+
 TIME_MARGIN = 1e-6  # training keeps off the ends, where the logit of the weight is infinite
 
 
@@ -34,8 +36,7 @@ class RollingSchedule:
     transition_probability: float = 0.0
 
     def __post_init__(self) -> None:
-        if not _is_count(self.window):
-            raise ValueError(f"window must be a whole number of frames, at least 1, not {self.window!r}")
+        whole_number(self.window, "window")
         if not 0 <= self.preroll_probability <= 1:
             raise ValueError(f"preroll_probability must lie in [0, 1], not {self.preroll_probability!r}")
         if not 0 <= self.transition_probability <= 1 - self.preroll_probability:
@@ -106,11 +107,4 @@ class RollingSchedule:
 
 def check_steps(steps_per_frame: int) -> int:
     """`steps_per_frame` (the paper's N) if it is a whole number of at least 1, else a ValueError."""
-    if not _is_count(steps_per_frame):
-        raise ValueError(f"steps_per_frame must be a whole number, at least 1, not {steps_per_frame!r}")
-    return steps_per_frame
-
-
-def _is_count(value: object) -> bool:
-    """A whole number of at least 1; True and False are whole numbers to Python, but not to us."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return whole_number(steps_per_frame, "steps_per_frame")

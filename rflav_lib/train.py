@@ -10,7 +10,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from tqdm.auto import tqdm
 
 from rflav_lib import run_folder
 from rflav_lib.allocator import keep_freed_memory
-from rflav_lib.checkpoints import last_good, remove_drafts
+from rflav_lib.checkpoints import last_good, list_checkpoints, remove_drafts
 from rflav_lib.media import Clip
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_meter import Reading
-from rflav_lib.train_plan import plan
+from rflav_lib.train_plan import missing, plan
 from rflav_lib.train_report import Reporter
 from rflav_lib.train_run import TrainRun, make_accelerator, on_main
 from rflav_lib.train_stop import StopTogether
@@ -46,7 +46,7 @@ class TrainState:
         samples_per_second: over all processes, since the state before.
         loader_share: share of that time in which steps waited for their samples.
         seconds_left: estimate from the speed so far.
-        samples: clips drawn with the averaged weights, at sample steps (on the main process).
+        samples: clips drawn with the averaged weights, at sample steps (on the main process); none where they failed.
         run: the run itself; `run.pipeline()` samples with the averaged weights.
     """
 
@@ -91,7 +91,8 @@ def train(config: TrainConfig, accelerator: Accelerator | None = None) -> Iterat
     """Train, yielding a `TrainState` at each log, sample and checkpoint step and at the last one.
 
     The consumer decides what to do with it: plot, listen, stop. However the loop ends - done, `break`, Ctrl-C -
-    the last whole step is checkpointed before control leaves. With several processes each of them iterates.
+    the last whole step is checkpointed before control leaves, unless it went wrong. With several processes each of
+    them iterates.
 
     Raises:
         ValueError: the folder is in use, read-only or holds a run with another config, or a damaged checkpoint;
@@ -120,13 +121,13 @@ def train(config: TrainConfig, accelerator: Accelerator | None = None) -> Iterat
 
 def _steps(run: TrainRun, reporter: Reporter) -> Iterator[TrainState]:
     config, stop, saved = run.config, StopTogether(run.accelerator), run.step
-    rates, watch = learning_rates(config), Stopwatch(run)
+    rate, watch = learning_rate(config), Stopwatch(run)
     together = run.accelerator.num_processes == 1  # do all processes leave the loop after the same step?
     try:
         with stop.watching():
             while run.step < config.max_steps:
-                with stop.step():
-                    run.optimizer_step(rates[run.step])
+                with stop.deferred():
+                    run.optimizer_step(rate(run.step))
                 due = _due(run)
                 if not due:
                     continue
@@ -134,19 +135,22 @@ def _steps(run: TrainRun, reporter: Reporter) -> Iterator[TrainState]:
                 reading = run.meter.read()
                 if reading.trouble:
                     saved = run.step  # what is in memory is not worth keeping
-                    raise FloatingPointError(_advice(run, reading.trouble))
+                _refuse_trouble(run, reading)
                 samples = reporter.sample() if "sample_every" in due else ()
-                state = _state(run, reading, rates[run.step - 1], watch.look(), samples)
+                state = _state(run, reading, rate(run.step - 1), watch.look(), samples)
                 reporter.log(state)
                 yield state
                 if "checkpoint_every" in due:
                     saved = run.step  # should it fail, then trying again at once is no use
-                    run.save()
+                    with stop.deferred():
+                        run.save()
                 stop.compare()
                 together = run.accelerator.num_processes == 1
     finally:
         if run.step > saved and together:
-            run.save()
+            with stop.watching(), stop.deferred():
+                _refuse_trouble(run, run.meter.read() if run.meter.unread else None)
+                run.save()
 
 
 def _due(run: TrainRun) -> set[str]:
@@ -184,16 +188,36 @@ def _state(
     )
 
 
-def learning_rates(config: TrainConfig) -> list[float]:
-    """Linear warm-up, then a cosine to zero at `max_steps`: the rate of every step."""
+def learning_rate(config: TrainConfig) -> Callable[[int], float]:
+    """Linear warm-up, then a cosine to zero at `max_steps`: the rate of a step, counted from 0."""
     dummy = torch.optim.SGD([torch.zeros(1)], lr=config.learning_rate)
     schedule = get_cosine_schedule_with_warmup(dummy, config.warmup_steps, config.max_steps)
-    return [config.learning_rate * schedule.lr_lambdas[0](step) for step in range(config.max_steps)]
+    return lambda step: config.learning_rate * schedule.lr_lambdas[0](step)
 
 
-def _advice(run: TrainRun, trouble: str) -> str:
-    good = last_good(run.checkpoint_folder)
-    return f"{trouble}; {good}. Lower learning_rate, or set precision: 'no', and go on from there"
+def learning_rates(config: TrainConfig) -> list[float]:
+    """`learning_rate` of every step of a run, to be plotted."""
+    return list(map(learning_rate(config), range(config.max_steps)))
+
+
+def _refuse_trouble(run: TrainRun, reading: Reading | None) -> None:
+    """Raise a FloatingPointError if steps went wrong: their weights are not to be saved as good ones."""
+    if reading and reading.trouble:
+        good = last_good(run.checkpoint_folder)
+        raise FloatingPointError(
+            f"{reading.trouble}; {good}. Lower learning_rate, or set precision: 'no', and go on from there"
+        )
+
+
+def _kept(config: TrainConfig) -> str:
+    """What an interrupted run leaves to go on from."""
+    try:
+        found = list_checkpoints(config.output_path / "checkpoints")
+    except ValueError as error:  # a foreign folder among them; a run that has begun refuses it
+        return str(error)
+    if not found:
+        return f"nothing is saved yet in {config.output_path}; the same command begins anew"
+    return f"the newest checkpoint is {found[-1]}; the same command goes on from it"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -206,7 +230,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the plan: parameters, FLOPs, memory, steps, hours; train nothing",
+        help="print the plan: parameters, FLOPs, memory, steps, hours; check data and places; train nothing",
     )
     return parser.parse_intermixed_args(arguments)
 
@@ -219,7 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = TrainConfig.from_command_line(options.config, options.changes)
         accelerator = make_accelerator(config)
         if options.dry_run:
-            accelerator.print(plan(config))
+            dry_run(config, accelerator)
         else:
             run_to_the_end(config, accelerator)
     except (ValueError, FloatingPointError, OSError) as error:
@@ -228,14 +252,26 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         if config is None:
             raise
-        print(
-            f"interrupted: the last step is saved in {config.output_path}; the same command goes on",
-            file=sys.stderr,
-        )
+        print(f"interrupted: {_kept(config)}", file=sys.stderr)
         return 130
     finally:
         PartialState().destroy_process_group()
     return 0
+
+
+def dry_run(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Print the plan, also of a run that cannot begin on this machine.
+
+    Raises:
+        ValueError: it cannot: what is missing, or does not fit.
+    """
+    problem = missing(config, accelerator.num_processes)
+    try:
+        accelerator.print(plan(config))
+    except ValueError as error:
+        problem = problem or str(error)
+    if problem:
+        raise ValueError(problem)
 
 
 def run_to_the_end(config: TrainConfig, accelerator: Accelerator | None = None) -> None:

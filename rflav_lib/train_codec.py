@@ -34,9 +34,10 @@ from einops import rearrange
 from torch import Tensor
 from tqdm.auto import tqdm, trange
 
+from rflav_lib.arguments import finite_number, whole_number
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.files import refuse_other, whole_folder
-from rflav_lib.image_codec import decode_latents, encode_frames
+from rflav_lib.image_codec import ImageVAE, decode_latents, encode_frames, load_vae
 from rflav_lib.locks import only_writer
 from rflav_lib.tensor_files import safetensors_errors
 
@@ -72,6 +73,13 @@ class CodecTraining:
     worlds: tuple[str, ...] = WORLDS
     seed: int = 0
     checkpoint_seconds: float = 120
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "pool"):
+            whole_number(getattr(self, name), name)
+        for name in ("learning_rate", "kl_weight", "latent_noise", "foreground"):
+            if finite_number(getattr(self, name), name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)!r}")
 
 
 def new_codec() -> AutoencoderKL:
@@ -190,7 +198,9 @@ def train_codec(config: CodecTraining, folder: Path, start: Path | None = None) 
 
 def _train(config: CodecTraining, folder: Path, start: Path | None) -> None:
     torch.manual_seed(config.seed)
-    vae = AutoencoderKL.from_pretrained(start, torch_dtype=torch.float32).train() if start else new_codec()
+    vae = load_vae(start.absolute()).train() if start else new_codec()
+    if not isinstance(vae, AutoencoderKL):
+        raise ValueError(f"{start}: a {type(vae).__name__}; only an AutoencoderKL can be trained here")
     pool = FramePool(config.pool, config.seed, config.worlds)
     optimiser = torch.optim.AdamW(vae.parameters(), config.learning_rate, (0.9, 0.99), weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -228,7 +238,7 @@ def psnr(frames: np.ndarray | Tensor, decoded: np.ndarray | Tensor) -> Tensor:
 
 
 def evaluate(
-    vae: AutoencoderKL, clips: int = 10, noise: float = 0.0, worlds: Sequence[str] = WORLDS
+    vae: ImageVAE, clips: int = 10, noise: float = 0.0, worlds: Sequence[str] = WORLDS
 ) -> dict[str, float]:
     """Mean PSNR in dB over unseen frames: one entry a class, and one a world (mean of its classes).
 
@@ -256,16 +266,18 @@ def evaluate(
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; see the module's docstring."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--out", type=Path, help="train, and write the codec to this folder")
     task.add_argument("--evaluate", type=Path, metavar="FOLDER", help="measure the codec in this folder")
     defaults = CodecTraining()
     for name in ("steps", "batch", "learning_rate", "kl_weight", "latent_noise", "foreground", "seed"):
         value = getattr(defaults, name)
-        flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=type(value), default=value, help=f"default {value}")
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default {value}"
+        )
     parser.add_argument(
         "--worlds", nargs="+", choices=CLASSES, default=WORLDS, help=f"default {' '.join(WORLDS)}"
     )
@@ -275,14 +287,13 @@ def main(arguments: list[str] | None = None) -> int:
     out, folder = options.pop("out"), options.pop("evaluate")
     if options["seed"] == UNSEEN_SEED:
         parser.error(f"--seed {UNSEEN_SEED} is kept for measuring; choose another")
-    if out:
-        try:
+    try:
+        if out:
             train_codec(CodecTraining(**{**options, "worlds": tuple(options["worlds"])}), out, start)
-        except (OSError, ValueError, FloatingPointError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        folder = out
-    vae = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).eval()
+        vae = load_vae((out or folder).absolute())
+    except (OSError, ValueError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     for noise in (0.0, 0.1):
         print(f"PSNR on unseen frames, dB{f', with noise of {noise} on the latents' if noise else ''}")
         for name, value in evaluate(vae, noise=noise, worlds=options["worlds"]).items():

@@ -130,8 +130,15 @@ class TrainConfig(YamlConfig):
                 "logit_normal with rollout_probability or history_noise, whose errors have no bound at t = 1",
             ),
             ("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)"),
-            ("learning_rate", self.learning_rate > 0, "above 0"),
-            ("audio_scale", self.audio_scale > 0, "above 0"),
+            ("learning_rate", 0 < self.learning_rate < float("inf"), "above 0, and finite"),
+            ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least 0, and finite"),
+            (
+                "mlp_ratio",
+                0 < self.mlp_ratio < float("inf") and self.mlp_ratio * self.hidden_size >= 1,
+                f"above 0 and finite, and at least 1 / hidden_size, {1 / max(self.hidden_size, 1):.2g}",
+            ),
+            ("seed", 0 <= self.seed < 2**63, "at least 0, and below 2^63"),
+            ("audio_scale", 0 < self.audio_scale < float("inf"), "above 0, and finite"),
             ("audio_peak", 0 <= self.audio_peak <= 1, "in [0, 1]"),
             ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
             ("diverged_above", self.diverged_above > 1, "above 1"),
@@ -144,7 +151,7 @@ class TrainConfig(YamlConfig):
         )  # fmt: skip
         check += [(key, getattr(self, key) >= 1, "at least 1") for key in at_least_one]
         not_negative = (
-            "seed", "warmup_steps", "weight_decay", "prefetch", "sample_frames", "keep_every", "sink_frames",
+            "warmup_steps", "prefetch", "sample_frames", "keep_every", "sink_frames",
             "context_frames",
         )  # fmt: skip
         check += [(key, getattr(self, key) >= 0, "at least 0") for key in (*not_negative, "latent_size")]

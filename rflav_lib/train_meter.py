@@ -59,6 +59,11 @@ class Meter:
         self._steps.append((step, by_position, by_sample, norm.detach(), self._numbers))
         self._micro, self._numbers = [], []
 
+    @property
+    def unread(self) -> bool:
+        """Whether steps have ended since the last reading."""
+        return bool(self._steps)
+
     def read(self) -> Reading:
         """Wait for the device, and for the other processes; then begin anew. All processes must call it together."""
         accelerator, taken = self._accelerator, self._steps

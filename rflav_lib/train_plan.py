@@ -1,7 +1,7 @@
 """What a run will take, before it begins: parameters, FLOPs, memory, steps, hours (`--dry-run`).
 
-Nothing is loaded and no data are made. The model stands on the meta device, where only shapes are computed, so a
-laptop can plan what only a cluster can run.
+For the plan nothing is loaded and no data are made. The model stands on the meta device, where only shapes are
+computed, so a laptop can plan what only a cluster can run. `missing` says what the run would lack on this machine.
 """
 
 import json
@@ -19,9 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from rflav_lib import ROOT
 from rflav_lib.data.latent_cache.index import CacheIndex
 from rflav_lib.data.toy import CLASSES
+from rflav_lib.image_codec import find_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.provenance import processor_name
 from rflav_lib.train_batches import Batch
+from rflav_lib.train_checks import check_cache, check_data, check_output, check_start
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_run import MODEL_KEYS, fast_attention, prepared_for_speed, weighted_errors
 from rflav_lib.transformer import RFLAVTransformer
@@ -229,6 +231,22 @@ def make_plan(config: TrainConfig) -> Plan:
         f"{state.device.type} ({name}, {torch.get_num_threads()} threads)",
         how,
     )
+
+
+def missing(config: TrainConfig, processes: int) -> str | None:
+    """What a run of `config` would be refused for on this machine, in one line; None if it can begin."""
+    try:
+        check_output(config)
+        if config.latents:
+            check_cache(config, processes)
+        else:
+            find_vae(config.vae)
+            (_, size, _), classes = data_shape(config)
+            check_data(config, size, classes, config.clips, processes)
+        check_start(config, model_settings(config))
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
 
 
 def plan(config: TrainConfig) -> str:

@@ -1,6 +1,7 @@
 """What a run tells while it goes on: metrics.jsonl, TensorBoard through Accelerate's tracker, and samples to hear."""
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from rflav_lib import run_folder
 from rflav_lib.media import Clip
+from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.train_run import TrainRun, on_main
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ class Reporter:
 
     def __init__(self, run: TrainRun, said: list[str]) -> None:
         self._run, self._folder = run, run.config.output_path
+        self._trouble: dict[str, str] = {}  # with clips of the step that is logged next
         accelerator = run.accelerator
         on_main(accelerator, lambda: self._begin(said))
         if run.config.tracker != "none":
@@ -38,11 +41,17 @@ class Reporter:
         )
 
     def log(self, state: "TrainState") -> None:
-        """One line in metrics.jsonl, and the same numbers to the tracker."""
-        if not self._run.accelerator.is_main_process:
-            return
+        """One line in metrics.jsonl, and the same numbers to the tracker. All processes must call it.
+
+        Raises:
+            OSError: it cannot be written; in all processes.
+        """
+        on_main(self._run.accelerator, lambda: self._log(state))
+
+    def _log(self, state: "TrainState") -> None:
         values = facts(state)
-        run_folder.append_metrics(self._folder, {"step": state.step, **values})
+        run_folder.append_metrics(self._folder, {"step": state.step, **values, **self._trouble})
+        self._trouble = {}
         flat = {f"train/{key}": value for key, value in values.items() if not isinstance(value, list)}
         for name in ("video", "audio"):
             losses = values[f"{name}_by_position"]
@@ -50,13 +59,29 @@ class Reporter:
         self._run.accelerator.log(flat, step=state.step)
 
     def sample(self) -> tuple[Clip, ...]:
-        """Draw clips with the averaged weights, always from the same noise; save them, and show the tracker."""
-        run, config = self._run, self._run.config
-        if not config.sample_frames:
+        """Draw clips with the averaged weights, always from the same noise; save them, and show the tracker.
+
+        Clips are no more than a look at a model that may not be fit for any yet. If they fail, there are none; a
+        warning says why, and so does `sample_error` in the step's line of metrics.jsonl. All processes must call it.
+        """
+        run = self._run
+        if not run.config.sample_frames:
             return ()
         pipeline = run.pipeline()
         if not run.accelerator.is_main_process:
             return ()
+        try:
+            return self._sample(pipeline)
+        except Exception as error:  # raised here, in one process, it would leave the others waiting
+            self._trouble = {"sample_error": f"{type(error).__name__}: {error}"}
+            warnings.warn(
+                f"no clips at step {run.step} ({self._trouble['sample_error']}); the training goes on",
+                stacklevel=2,
+            )
+            return ()
+
+    def _sample(self, pipeline: RFLAVPipeline) -> tuple[Clip, ...]:
+        run, config = self._run, self._run.config
         pipeline.set_progress_bar_config(disable=True)
         names = list(run.data.class_names)[:MOST_SAMPLES]
         generator = torch.Generator().manual_seed(config.seed)

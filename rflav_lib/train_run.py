@@ -29,6 +29,7 @@ from rflav_lib.image_codec import load_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.train_batches import Batch, BatchSource, RollOutBatch, Samples
+from rflav_lib.train_checks import check_data
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_meter import Meter
 from rflav_lib.train_start import start_from
@@ -62,7 +63,13 @@ class TrainRun:
             n_mels=config.n_mels, audio_scale=config.audio_scale, peak=config.audio_peak or None
         )
         self.schedule = config.schedule
-        self._check_data(self.data)
+        check_data(
+            config,
+            self.data.latent_shape[-1],
+            len(self.data.class_names),
+            len(self.data),
+            self.accelerator.num_processes,
+        )
         torch.manual_seed(config.seed)
         model = RFLAVTransformer(
             latent_size=self.data.latent_shape[-1],
@@ -104,28 +111,6 @@ class TrainRun:
             self.mel,
             ROOT / "outputs" / "cache",
         )
-
-    def _check_data(self, data: TrainingClips) -> None:
-        found = {"latent_size": data.latent_shape[-1], "classes": len(data.class_names)}
-        for key, whatever in (("latent_size", 0), ("classes", -1)):
-            wanted = getattr(self.config, key)
-            if wanted not in (whatever, found[key]):
-                raise ValueError(f"{key}: the config says {wanted}, but the data have {found[key]}")
-        clips, samples = len(data), self.config.samples_a_step(self.accelerator.num_processes)
-        if clips < 1:
-            raise ValueError("data: there are no clips to train on")
-        if self.config.overfit:
-            return
-        if clips == 1:
-            raise ValueError(
-                "data: one clip can only be learnt by heart; if that is meant, set overfit: true"
-            )
-        if samples > clips:
-            raise ValueError(
-                f"batch_size: a step takes {samples} samples (batch_size {self.config.batch_size} x "
-                f"accumulation_steps {self.config.accumulation_steps} x {self.accelerator.num_processes} processes), "
-                f"but there are only {clips} clips; take a smaller batch or more clips, or set overfit: true"
-            )
 
     @property
     def bare_model(self) -> RFLAVTransformer:
@@ -282,7 +267,7 @@ def on_main(accelerator: Accelerator, work: Callable[[], Any]) -> None:
     if accelerator.is_main_process:
         try:
             work()
-        except (OSError, ValueError) as raised:
+        except Exception as raised:
             error[0] = raised
     if accelerator.num_processes > 1:
         broadcast_object_list(error)

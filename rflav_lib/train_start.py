@@ -14,6 +14,15 @@ def start_from(model: RFLAVTransformer, place: str) -> None:
     """Give a model the weights of a pipeline folder or a released checkpoint; new memory frames keep their own.
 
     Raises:
+        ValueError: as `weights_for`.
+    """
+    model.load_state_dict(weights_for(model, place), strict=False)  # what may be missing is known by then
+
+
+def weights_for(model: RFLAVTransformer, place: str) -> dict[str, torch.Tensor]:
+    """The weights in a pipeline folder or a released checkpoint, for a model like this one.
+
+    Raises:
         ValueError: nothing there that can be opened, or another architecture: names the first weights that differ.
     """
     theirs = open_checkpoint(place).transformer.state_dict()
@@ -33,7 +42,7 @@ def start_from(model: RFLAVTransformer, place: str) -> None:
             f"start_from: the model in {place} is not of this config: {told}{more}; set hidden_size, depth, window, "
             "fusion, classes and memory frames to its own, or leave start_from out"
         )
-    model.load_state_dict(theirs, strict=not new)
+    return theirs
 
 
 def _shape(state: dict[str, torch.Tensor], name: str) -> str:

@@ -54,8 +54,8 @@ class StopTogether:
         with _handled(self._ask) if self._several else nullcontext():
             yield
 
-    def step(self) -> AbstractContextManager:
-        """Around each step."""
+    def deferred(self) -> AbstractContextManager:
+        """Around each step and each checkpoint, which are done or not: a signal waits for the end of the block."""
         return nullcontext() if self._several else deferred_interrupt()
 
     def compare(self) -> None:

@@ -301,16 +301,23 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
             "audio": (audio, (batch, frames, config.mel_frames, config.n_mels)),
             "t": (t, (batch, frames)),
         }
-        if y is not None:
-            if not config.num_classes:
-                raise ValueError("this model was built without classes (num_classes=0): leave y out")
-            expected["y"] = (y, (batch,))
         for name, (tensor, shape) in expected.items():
             if tuple(tensor.shape) != shape:
                 raise ValueError(f"{name} has shape {tuple(tensor.shape)}, this model needs {shape}")
+        if y is not None:
+            self.check_labels(y, batch)
+
+    def check_labels(self, y: Tensor, batch: int) -> None:
+        """Raise a ValueError unless these are whole numbers (b,) of classes, or of no class."""
+        count = self.config.num_classes
+        if not count:
+            raise ValueError("this model was built without classes (num_classes=0): leave y out")
+        if tuple(y.shape) != (batch,):
+            raise ValueError(f"y has shape {tuple(y.shape)}, this model needs {(batch,)}")
+        if y.is_floating_point() or y.dtype == torch.bool:
+            raise ValueError(f"labels must be whole numbers, not {y.dtype}")
         # only on the CPU, where looking at the values costs no wait for the device
-        if y is not None and y.device.type == "cpu" and not ((y >= 0) & (y <= config.num_classes)).all():
+        if y.device.type == "cpu" and not ((y >= 0) & (y <= count)).all():
             raise ValueError(
-                f"labels must lie in 0..{config.num_classes - 1}, or be {config.num_classes} for no class; "
-                f"got {y.tolist()}"
+                f"labels must lie in 0..{count - 1}, or be {count} for no class; got {y.tolist()}"
             )

@@ -1,6 +1,7 @@
 """Configurations from YAML, from a notebook's parameters or from the command line, checked the same way."""
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -13,6 +14,9 @@ import yaml
 
 PLAIN = str | int | float | list | dict | tuple | bytes | complex | None
 """What counts as a parameter of a notebook: also values that no setting can have, so that they are refused by name."""
+
+
+WITH_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 class PlainLoader(yaml.SafeLoader):
@@ -46,6 +50,26 @@ def read_yaml(text: str, source: str) -> Any:
         raise ValueError(f"{source}: not readable as YAML: {reason}") from error
 
 
+def _as_number(value: Any, kinds: tuple[type, ...], name: str) -> Any:
+    """The number that a value stands for, where one of these kinds is wanted; any other value as it is.
+
+    To YAML 1.1, 1e-3 and 1.0e9 are strings (it wants 1.0e-3 and 1.0e+9), and 1.0e+3 is no whole number.
+
+    Raises:
+        ValueError: a number beyond what a float can hold.
+    """
+    written = isinstance(value, str) and str not in kinds and WITH_EXPONENT.fullmatch(value)
+    if not written and type(value) not in (int, float):
+        return value
+    number = float(value) if written else value
+    if float in kinds:
+        if type(value) is not float and abs(number) > sys.float_info.max:
+            raise ValueError(f"{name}: {short(value)} is beyond what a float can hold")
+        return float(number)
+    exact = type(number) is float and abs(number) <= 2**53 and number.is_integer()
+    return int(number) if exact and int in kinds else value
+
+
 @dataclass(frozen=True)
 class YamlConfig:
     """Base of frozen dataclasses of plain values: what is unknown or of another type is refused by name."""
@@ -67,10 +91,7 @@ class YamlConfig:
                 raise ValueError(f"{source}: unknown key {short(key)}{hint}")
             wanted = known[key]
             kinds = get_args(wanted) if isinstance(wanted, UnionType) else (wanted,)
-            if type(value) is int and float in kinds and int not in kinds:
-                if abs(value) > sys.float_info.max:
-                    raise ValueError(f"{source}: {key}: {short(value)} is beyond what a float can hold")
-                value = float(value)
+            value = _as_number(value, kinds, f"{source}: {key}")
             if type(value) not in kinds:
                 names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
                 raise ValueError(f"{source}: {key} must be {names}, not {short(value)}")

@@ -125,7 +125,7 @@ SOUND = np.full(3200, 0.1, np.float32)
         ({"audio": [SOUND, 0 * SOUND]}, r"audio\[1\] is silent"),
         ({"audio": [SOUND, SOUND[:1600]]}, "lasts 1 to 2 frames: .* num_frames=1"),
         ({"audio": [SOUND, SOUND], "num_clips": 3}, "2 sounds or videos for 3 clips"),
-        ({"audio": [SOUND, SOUND], "y": ["rain"]}, "1 labels for num_clips=2"),
+        ({"audio": [SOUND, SOUND], "y": ["rain"]}, "y is a list of 1 for num_clips=2"),
         ({}, "num_frames must be a whole number, at least 1, not None"),
     ],
 )

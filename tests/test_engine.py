@@ -66,6 +66,34 @@ def test_a_model_with_classes_and_no_label():
     assert_same_stream(both(reference_model(num_classes=9)))
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([-1, 0], "labels must lie in 0..8"),
+        ([0, 10], "labels must lie in 0..8"),
+        ([0], r"y has shape \(1,\), this model needs \(2,\)"),
+        ([0, 0, 0], r"y has shape \(3,\)"),
+        ([0.0, 1.0], "labels must be whole numbers, not torch.float32"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_by_both(labels, message, guidance):
+    for sampler in both(reference_model(num_classes=9), 2, guidance):
+        with pytest.raises(ValueError, match=message):
+            frames_of(sampler, torch.tensor(labels), count=1)
+
+
+def test_labels_for_a_model_without_classes_are_refused_by_both():
+    for sampler in both(reference_model(num_classes=0)):
+        with pytest.raises(ValueError, match="without classes"):
+            frames_of(sampler, torch.tensor([0, 0]), count=1)
+
+
+def test_a_dtype_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="dtype must be None or one of .* not torch.int8"):
+        both(reference_model(), dtype=torch.int8)
+
+
 @pytest.mark.parametrize(("scale", "guidance"), [(0.0, 1.0), (1000.0, 1.0), (1000.0, 2.5)])
 @pytest.mark.parametrize("which", ["audio_to_video", "video_to_audio"])
 def test_one_side_given(which, scale, guidance):

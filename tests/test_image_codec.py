@@ -270,3 +270,23 @@ class TestBundledCodec:
         latents = encode_frames(bundled, np.concatenate([clip.frames[::5] for clip in clips]))
         assert latents.mean(dim=(0, 2, 3)).abs().max() < 0.2
         assert (latents.std(dim=(0, 2, 3)) - 1).abs().max() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--steps", "0"], "steps must be a whole number, at least 1, not 0"),
+        (["--batch", "0"], "batch must be a whole number, at least 1, not 0"),
+        (["--learning-rate", "nan"], "learning_rate must be a finite number, not nan"),
+        (["--learning-rate", "-1"], "learning_rate must be at least 0, not -1.0"),
+    ],
+)
+def test_numbers_that_cannot_train_are_named(tmp_path, capsys, words, message) -> None:
+    assert main(["--out", str(tmp_path / "codec"), *words]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert not (tmp_path / "codec").exists()
+
+
+def test_a_codec_that_is_not_there_is_named(capsys) -> None:
+    assert main(["--evaluate", "/nope"]) == 2
+    assert capsys.readouterr().err.startswith("error: /nope: no image VAE here")

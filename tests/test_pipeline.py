@@ -80,6 +80,60 @@ def test_labels_by_name_and_number(pipeline):
     assert len(generate(pipeline, y=None, num_clips=2)) == 2
 
 
+@pytest.mark.parametrize(
+    "same",
+    [
+        2,
+        np.int64(2),
+        np.array(2),
+        torch.tensor(2),
+        np.str_("rain"),
+        ["rain"],
+        (2,),
+        np.array([2]),
+        torch.tensor([2]),
+    ],
+    ids=repr,
+)
+def test_a_class_however_it_is_given(pipeline, same):
+    assert pipeline.label_numbers(same).tolist() == [2]
+
+
+def test_names_and_numbers_of_any_kind_side_by_side(pipeline):
+    assert pipeline.label_numbers(["rain", np.int32(0), torch.tensor(4)]).tolist() == [2, 0, 4]
+
+
+def test_whole_numbers_of_numpy_and_torch(pipeline):
+    (plain,) = generate(pipeline)
+    numbers = {"num_frames": np.int64(3), "steps_per_frame": torch.tensor(1), "num_clips": np.int32(1)}
+    (same,) = generate(pipeline, **numbers, warm_frames=np.int64(0), condition_scale=np.float32(1))
+    assert np.array_equal(plain.waveform, same.waveform)
+    stream = pipeline.stream(np.int64(1), np.int64(2), y=np.int64(2), warm_frames=np.int64(1))
+    assert len(next(stream)) == 2
+
+
+@pytest.mark.parametrize("generator", [5, [5], [torch.Generator(), None]], ids=["5", "[5]", "None in a list"])
+def test_what_is_no_generator(pipeline, generator):
+    with pytest.raises(ValueError, match="generator must be a torch.Generator on the CPU, or a list"):
+        pipeline(2, generator=generator)
+
+
+def test_a_stream_takes_one_generator(pipeline):
+    with pytest.raises(ValueError, match="generator must be a torch.Generator on the CPU, not .*Generator"):
+        pipeline.stream(generator=[torch.Generator()])
+
+
+def test_settings_of_a_stream_are_checked_as_those_of_a_call(pipeline):
+    with pytest.raises(ValueError, match="dtype must be None or one of"):
+        pipeline.stream(dtype="bfloat16")
+
+
+@pytest.mark.parametrize("settings", [{"dtype": torch.bfloat16}, {"compiled": True}])
+def test_the_plain_sampler_refuses_what_it_would_leave_out(pipeline, settings):
+    with pytest.raises(ValueError, match="dtype and compiled are of the fast sampler"):
+        pipeline.sampler(fast=False, **settings)
+
+
 def test_guidance_changes_the_result(pipeline):
     (plain,), (guided,) = generate(pipeline), generate(pipeline, guidance_scale=3.0)
     assert not np.array_equal(plain.waveform, guided.waveform)
@@ -111,8 +165,26 @@ def test_half_precision_weights_sample_too(folder):
         ({"num_frames": 0}, "num_frames must be a whole number, at least 1, not 0"),
         ({"num_frames": 2.5}, "num_frames must be a whole number"),
         ({"steps_per_frame": 0}, "steps_per_frame must be a whole number, at least 1, not 0"),
-        ({"y": ["rain", "siren"], "num_clips": 3}, "2 labels for num_clips=3"),
-        ({"num_clips": 0}, "num_clips must be at least 1"),
+        ({"y": ["rain", "siren"], "num_clips": 3}, "y is a list of 2 for num_clips=3"),
+        ({"y": ["rain"], "num_clips": 3}, "y is a list of 1 for num_clips=3: give as many, or one class by"),
+        ({"num_clips": 0}, "num_clips must be a whole number, at least 1, not 0"),
+        ({"num_clips": True}, "num_clips must be a whole number, at least 1, not True"),
+        ({"num_clips": 1.5}, "num_clips must be a whole number, at least 1, not 1.5"),
+        ({"y": [1.7]}, r"y\[0\] must be a class by name or number, not 1.7"),
+        ({"y": [-0.5]}, "by name or number, not -0.5"),
+        ({"y": torch.tensor([1.9])}, r"by name or number, not tensor\(1.9000\)"),
+        ({"y": True}, "y must be a class by name or number, not True"),
+        ({"y": 1.7}, "y must be a class by name or number, not 1.7"),
+        ({"y": []}, "y is empty"),
+        ({"y": ["rain", None]}, r"y\[1\] must be a class by name or number, not None"),
+        ({"y": {"rain": 1}}, "y must be a class by name or number, not {"),
+        ({"dtype": torch.int8}, "dtype must be None or one of torch.float32, .* not torch.int8"),
+        ({"dtype": "bfloat16"}, "dtype must be None or one of .* not 'bfloat16'"),
+        ({"condition_scale": None}, "condition_scale must be a finite number, not None"),
+        ({"condition_scale": float("nan")}, "condition_scale must be a finite number, not nan"),
+        ({"condition_scale": "1000"}, "condition_scale must be a finite number, not '1000'"),
+        ({"condition_scale": torch.tensor(1.0)}, "condition_scale must be a finite number, not tensor"),
+        ({"warm_frames": 1.0}, "warm_frames must be a whole number, at least 0, not 1.0"),
         ({"y": None, "guidance_scale": 2.0}, "needs labels"),
     ],
 )
@@ -133,6 +205,33 @@ def test_components_must_fit(pipeline):
     mel = MelCodec(n_mels=40, peak=None)
     with pytest.raises(ValueError, match="mel bins is 32, but the mel codec has 40"):
         RFLAVPipeline(pipeline.transformer, pipeline.vae, mel, GriffinLim.from_codec(mel))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"f_min": 20.0}, "vocoder f_min is 20.0, but the mel codec has 0.0"),
+        ({"f_max": 7000.0}, "vocoder f_max is 7000.0, but the mel codec has 8000.0"),
+        ({"hop_length": 80}, "vocoder hop_length is 80, but the mel codec has 160"),
+        ({"win_length": 800}, "vocoder win_length is 800, but the mel codec has 1024"),
+        ({"n_fft": 1024}, "vocoder n_fft is 1024, but the mel codec has 2048"),
+    ],
+)
+def test_a_vocoder_of_another_mel_is_refused(pipeline, change, message):
+    from rflav_lib.vocoder import GriffinLim
+
+    names = ("sample_rate", "n_fft", "win_length", "hop_length", "n_mels", "f_min", "f_max")
+    vocoder = GriffinLim(**{name: pipeline.mel.config[name] for name in names} | change)
+    with pytest.raises(ValueError, match=message):
+        RFLAVPipeline(pipeline.transformer, pipeline.vae, pipeline.mel, vocoder)
+
+
+def test_a_trained_vocoder_of_another_hop_is_refused(pipeline):
+    from rflav_lib.hifigan import HiFiGAN
+
+    vocoder = HiFiGAN(n_mels=32, upsample_rates=(4, 4, 4, 2), upsample_kernel_sizes=(8, 8, 8, 4))
+    with pytest.raises(ValueError, match="vocoder hop_length is 128, but the mel codec has 160"):
+        RFLAVPipeline(pipeline.transformer, pipeline.vae, pipeline.mel, vocoder)
 
 
 def test_missing_folder(tmp_path):

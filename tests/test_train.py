@@ -9,10 +9,13 @@ import time
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
+from rflav_lib import checkpoints
 from rflav_lib.checkpoints import list_checkpoints
 from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.run_folder import read_metrics
 from rflav_lib.train import learning_rates, main, train
 from rflav_lib.train_run import TrainRun
 from rflav_lib.train_stop import deferred_interrupt
@@ -124,6 +127,57 @@ def test_ctrl_c_leaves_the_last_whole_step(tmp_path):
     assert (config.output_path / "pipeline" / "model_index.json").is_file()
 
 
+@pytest.fixture
+def interrupted_writes(monkeypatch, ctrl_c):
+    """Ctrl-C comes inside the write of every checkpoint."""
+    write = checkpoints.write_checkpoint
+
+    def write_and_interrupt(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        return write(*arguments)
+
+    monkeypatch.setattr(checkpoints, "write_checkpoint", write_and_interrupt)
+
+
+@pytest.mark.usefixtures("interrupted_writes")
+def test_ctrl_c_inside_a_checkpoint_waits_until_it_is_whole(tmp_path):
+    config = tiny_config(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        list(train(config))
+    assert [path.name for path in list_checkpoints(config.output_path / "checkpoints")] == ["step-000003"]
+    assert (config.output_path / "pipeline" / "model_index.json").is_file()
+
+
+@pytest.mark.usefixtures("interrupted_writes")
+def test_a_second_ctrl_c_inside_the_last_checkpoint_costs_nothing(tmp_path, capsys):
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(vars(tiny_config(tmp_path, max_steps=100_000, checkpoint_every=100_000))))
+
+    def interrupt_after_the_first_step():
+        while not read_metrics(tmp_path / "run"):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt_after_the_first_step, daemon=True).start()
+    assert main([str(path)]) == 130
+    (saved,) = list_checkpoints(tmp_path / "run" / "checkpoints")
+    assert capsys.readouterr().err.strip().splitlines()[-1] == (
+        f"interrupted: the newest checkpoint is {saved}; the same command goes on from it"
+    )
+
+
+def test_an_interrupt_before_the_first_step_says_that_nothing_is_saved(tmp_path, capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rflav_lib.train_run.encode_toy_clips", interrupted)
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(vars(tiny_config(tmp_path))))
+    assert main([str(path)]) == 130
+    assert "interrupted: nothing is saved yet in" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_waits_for_the_end_of_the_block():
     done = False
@@ -166,6 +220,44 @@ def test_divergence_stops_and_names_the_last_good_checkpoint(tmp_path):
     assert list_checkpoints(config.output_path / "checkpoints")[-1].name == "step-000003"
 
 
+def test_steps_that_went_wrong_unseen_are_not_saved_as_the_last_good_ones(tmp_path):
+    """The loop is left before a report was due: the steps since the last one are judged then."""
+    config = tiny_config(tmp_path, log_every=2, max_steps=1000, checkpoint_every=1000)
+    states = train(config)
+    run = next(states).run
+    run.model.audio_head.linear.bias.data.fill_(float("inf"))
+    run.optimizer_step(1e-3)
+    with pytest.raises(FloatingPointError, match="not finite any more at step 3 .*there is no checkpoint"):
+        states.close()
+    assert list_checkpoints(config.output_path / "checkpoints") == []
+
+
+def test_weights_that_are_not_finite_are_not_written(tmp_path):
+    states = train(tiny_config(tmp_path))
+    for state in states:
+        if state.step == 3:
+            state.run.model.audio_head.linear.bias.data.fill_(float("inf"))
+            with pytest.raises(
+                FloatingPointError, match="step-000003 is not written: audio_head.linear.bias"
+            ):
+                next(states)
+    assert list_checkpoints(tmp_path / "run" / "checkpoints") == []
+
+
+def test_clips_that_fail_are_told_and_the_training_goes_on(tmp_path, monkeypatch):
+    def refuses(*arguments, **settings):
+        raise ValueError("log-mel must be finite")
+
+    monkeypatch.setattr(RFLAVPipeline, "__call__", refuses)
+    config = tiny_config(tmp_path, sample_every=4, sample_frames=2)
+    with pytest.warns(UserWarning, match="no clips at step 4 .ValueError: log-mel must be finite"):
+        states = list(train(config))
+    assert [state.step for state in states] == [1, 2, 3, 4, 5, 6] and states[3].samples == ()
+    told = {line["step"]: line.get("sample_error") for line in read_metrics(config.output_path)}
+    error = "ValueError: log-mel must be finite"
+    assert told == {1: None, 2: None, 3: None, 4: error, 5: None, 6: error}
+
+
 def test_a_missing_codec_is_named(tmp_path):
     with pytest.raises(ValueError, match="nothing: no image VAE here"):
         next(train(tiny_config(tmp_path, vae=str(tmp_path / "nothing"))))
@@ -175,6 +267,12 @@ def test_warm_up_then_cosine_to_zero(tmp_path):
     rates = learning_rates(tiny_config(tmp_path, max_steps=101, warmup_steps=10, learning_rate=1.0))
     assert rates[0] == 0 and rates[10] == 1.0 and rates[5] == 0.5
     assert rates[-1] < 0.001 and sorted(rates[10:], reverse=True) == rates[10:]
+
+
+def test_a_run_of_very_many_steps_begins_at_once(tmp_path):
+    states = train(tiny_config(tmp_path, max_steps=3_000_000_000))
+    assert next(states).learning_rate == 0
+    states.close()
 
 
 def test_command_line_reports_errors_in_one_line(tmp_path, capsys):

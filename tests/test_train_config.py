@@ -77,6 +77,17 @@ def test_changes_override_the_file():
         ({"hidden_size": 100}, "hidden_size must be a multiple of 6 heads"),
         ({"learning_rate": -1.0}, "learning_rate must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
+        ({"learning_rate": float("inf")}, "learning_rate must be above 0, and finite, not inf"),
+        ({"weight_decay": float("inf")}, "weight_decay must be at least 0, and finite"),
+        ({"audio_scale": float("inf")}, "audio_scale must be above 0, and finite"),
+        ({"mlp_ratio": 0.0}, "mlp_ratio must be above 0"),
+        ({"mlp_ratio": 0.001}, "mlp_ratio must be .* at least 1 / hidden_size, 0.0052, not 0.001"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": 2**63}, "seed must be at least 0, and below 2.63, not 9223372036854775808"),
+        ({"max_steps": 1000.5}, "max_steps must be int, not 1000.5"),
+        ({"max_steps": "1.5e0"}, "max_steps must be int, not '1.5e0'"),
+        ({"learning_rate": "1e999"}, "learning_rate: '1e999' is beyond what a float can hold"),
+        ({"learning_rate": "fast"}, "learning_rate must be float, not 'fast'"),
         ({"tracker": "wandb"}, "tracker must be tensorboard or none"),
         ({"diverged_above": 1.0}, "diverged_above must be above 1"),
         ({"keep_every": -1}, "keep_every must be at least 0"),
@@ -103,6 +114,33 @@ def test_changes_override_the_file():
 def test_bad_values_are_named(values, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig.from_mapping(values)
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "value"),
+    [
+        ("1e-3", "learning_rate", 1e-3),
+        ("1E-3", "learning_rate", 1e-3),
+        (".5e-3", "learning_rate", 5e-4),
+        ("1e9", "diverged_above", 1e9),
+        ("1.0e9", "diverged_above", 1e9),
+        ("1.0e+9", "diverged_above", 1e9),
+        ("1e3", "max_steps", 1000),
+        ("1.5e3", "max_steps", 1500),
+        ("1.0e+3", "max_steps", 1000),
+        ("1_000", "max_steps", 1000),
+        ("1e3", "output_dir", "1e3"),
+    ],
+)
+def test_numbers_as_people_write_them(tmp_path, written, key, value):
+    """YAML 1.1 takes most of these for strings."""
+    path = tmp_path / "run.yaml"
+    path.write_text(f"{key}: {written}\n", encoding="utf-8")
+    for config in (
+        TrainConfig.from_yaml(path),
+        TrainConfig.from_command_line(ROOT / "configs/toy-landscape.yaml", [f"{key}={written}"]),
+    ):
+        assert getattr(config, key) == value and type(getattr(config, key)) is type(value)
 
 
 def test_a_whole_number_does_for_a_float():

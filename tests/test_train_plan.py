@@ -5,6 +5,9 @@ import torch
 
 from benchmarks import fusions
 from rflav_lib import ROOT, train_plan
+from rflav_lib.data.latents import encode_toy_clips
+from rflav_lib.image_codec import load_vae
+from rflav_lib.mel import MelCodec
 from rflav_lib.train import main
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_plan import (
@@ -88,3 +91,49 @@ def test_dry_run_prints_the_plan_and_trains_nothing(capsys, monkeypatch, tmp_pat
     for part in ("parameters", "TFLOP", "GiB", "7 steps, 112 samples", "hours", "timed on two real steps"):
         assert part in printed
     assert not out.exists()
+
+
+TINY = ["hidden_size=24", "depth=1", "num_heads=2", "latent_size=8", "classes=5"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("vae=/nope", "/nope: no image VAE here"),
+        ("latents=/nope", "/nope: no cache of latents here"),
+        ("start_from=/nope", "/nope"),
+        (
+            "start_from=checkpoints/toy-dance",
+            "start_from: the model in checkpoints/toy-dance is not of this config",
+        ),
+        ("clips=3", "batch_size: a step takes 16 samples"),
+        ("output_dir=/dev/null/run", "output_dir: /dev/null/run cannot be written"),
+    ],
+)
+def test_dry_run_says_what_the_run_would_miss_after_the_plan(capsys, monkeypatch, change, message):
+    monkeypatch.setattr(train_plan, "matmul_speed", lambda *_: 1e12)
+    assert main([str(ROOT / "configs/toy-landscape.yaml"), *TINY, change, "--dry-run"]) == 2
+    printed = capsys.readouterr()
+    assert "hours" in printed.out
+    (error,) = printed.err.strip().splitlines()[-1:]
+    assert error.startswith("error: ") and message in error
+
+
+@pytest.mark.usefixtures("permissions_hold")
+def test_dry_run_tries_whether_the_folder_can_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    config = TrainConfig(output_dir=str(tmp_path / "a" / "run"))
+    assert "cannot be written" in train_plan.missing(config, 1)
+    tmp_path.chmod(0o700)
+    assert train_plan.missing(config, 1) is None and list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_opens_the_cache(tmp_path, monkeypatch):
+    tiny = tiny_config(tmp_path)
+    vae, mel = load_vae(tiny.vae), MelCodec(n_mels=32, audio_scale=2.5, peak=None)
+    made = encode_toy_clips("toy-landscape", 0, 3, 6, vae, mel, tmp_path / "cache")
+    cache = {**vars(tiny), "latents": str(made.folder), "overfit": False}
+    assert train_plan.missing(TrainConfig.from_mapping(cache), 1) is None
+    assert "only 3 clips" in train_plan.missing(TrainConfig.from_mapping(cache), 2)
+    assert "other codecs" in train_plan.missing(TrainConfig.from_mapping({**cache, "audio_scale": 2.0}), 1)
+    assert "window" in train_plan.missing(TrainConfig.from_mapping({**cache, "window": 10}), 1)

@@ -68,12 +68,9 @@ def alone(tmp_path):
     return config
 
 
-@pytest.mark.slow
-def test_launched_processes_train_what_one_trains(alone, tmp_path):
-    """As a user starts them. Each draws its own half of the noise, times, labels and dropout."""
-    two = config_in(tmp_path / "two", batch_size=4)
-    path = tmp_path / "two.yaml"
-    path.write_text(yaml.safe_dump(asdict(two)), encoding="utf-8")
+def launched(config, path):
+    """Two processes, as a user starts them; raises if they are not done after ten minutes."""
+    path.write_text(yaml.safe_dump(asdict(config)), encoding="utf-8")
     # `accelerate launch` starts several processes for GPUs only; what it calls for them does it for a CPU too
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
@@ -81,9 +78,28 @@ def test_launched_processes_train_what_one_trains(alone, tmp_path):
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
+    print(done.stderr[-3000:])  # shown where a test fails
+    return done
+
+
+@pytest.mark.slow
+def test_launched_processes_train_what_one_trains(alone, tmp_path):
+    """As a user starts them. Each draws its own half of the noise, times, labels and dropout."""
+    two = config_in(tmp_path / "two", batch_size=4)
+    assert launched(two, tmp_path / "two.yaml").returncode == 0
     torch.testing.assert_close(curve(two), curve(alone), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(weights(two), weights(alone), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_clips_that_fail_in_the_main_process_leave_nobody_waiting(tmp_path):
+    config = config_in(tmp_path / "two", sample_every=2, sample_frames=2, max_steps=4)
+    config.output_path.mkdir()
+    (config.output_path / "samples").write_text("no folder")
+    done = launched(config, tmp_path / "two.yaml")
+    assert done.returncode == 0 and "no clips at step 2 (FileExistsError" in done.stderr
+    lines = read_metrics(config.output_path)
+    assert [line["step"] for line in lines if "sample_error" in line] == [2, 4]
 
 
 @pytest.mark.slow

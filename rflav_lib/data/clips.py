@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from rflav_lib.arguments import whole_number
 from rflav_lib.av_probe import MediaInfo
 from rflav_lib.data.clip_index import read_index
 from rflav_lib.image_codec import letterbox, to_uint8
@@ -82,9 +83,8 @@ class ClipFolder(Dataset):
         workers: int | None = None,
         index_file: str | Path | None = None,
     ) -> None:
-        for name, value in (("frames", frames), ("size", size), ("sample_rate", sample_rate)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
+        frames, size = whole_number(frames, "frames"), whole_number(size, "size")
+        sample_rate = whole_number(sample_rate, "sample_rate")
         if not 0 < frame_rate < float("inf"):
             raise ValueError(f"frame_rate must be a positive number, got {frame_rate}")
         self.root, self.split, self.frames, self.size = Path(root), split, frames, size

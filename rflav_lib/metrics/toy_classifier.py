@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
+from rflav_lib.arguments import whole_number
 from rflav_lib.data.toy import CLASSES, ToyClip, make_clip
 from rflav_lib.files import refuse_other, whole_folder
 from rflav_lib.media import Clip
@@ -51,6 +52,10 @@ class Settings:
     learning_rate: float = 2e-3
     seed: int = 0
     unseen: int = 600
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "clips", "unseen"):
+            whole_number(getattr(self, name), name)
 
 
 class ToyNetwork(FeatureNetwork):
@@ -264,14 +269,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if (options.out is None) == (options.evaluate is None):
         parser.error("give either --out or --evaluate")
-    if options.out:
-        try:
+    try:
+        if options.out:
             results = train(Settings(steps=options.steps, clips=options.clips), options.out)
-        except OSError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-    else:
-        results = {kind.name: evaluate(kind.load(options.evaluate)) for kind in NETWORKS}
+        else:
+            networks = [kind.load(options.evaluate) for kind in NETWORKS]
+            results = {network.name: evaluate(network) for network in networks}
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     for name, shares in results.items():
         print(
             f"{name}: scene {shares['scene']:.1%}, frames with an event {shares['frames']:.1%} "

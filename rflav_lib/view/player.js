@@ -268,7 +268,8 @@ export default () => {
 
     const select = part("select");
     part(".rflav-class").hidden = !facts.classes.length;
-    select.append(new Option("any", "-1"), ...facts.classes.map((name, index) => new Option(name, index)));
+    if (facts.any) select.append(new Option("any", "-1"));
+    select.append(...facts.classes.map((name, index) => new Option(name, index)));
     const controls = {
       y: {
         input: select,

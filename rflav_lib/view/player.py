@@ -28,16 +28,23 @@ import traitlets
 from PIL import Image
 
 from rflav_lib import ROOT
+from rflav_lib.arguments import Label, whole_number
 from rflav_lib.clip_stream import ClipStream
 from rflav_lib.media import Clip
-from rflav_lib.pipeline import Label, RFLAVPipeline
+from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.sampler import check_guidance
 from rflav_lib.schedule import check_steps
 from rflav_lib.view.player_feed import Feed
+from rflav_lib.view.player_options import check_options, check_seconds, one_class
 
 RAW_PIXELS = 128 * 128  # of a frame; larger ones are sent as JPEG
 JPEG_QUALITY = 92
 CHUNK_SECONDS = 0.5
 SAVED_PIXELS = 256  # small pictures are saved enlarged about to this side
+
+
+class Refused(traitlets.TraitError, ValueError):
+    """A setting that cannot be; as a TraitError it is taken back, wherever it came from."""
 
 
 class Player(anywidget.AnyWidget):
@@ -57,6 +64,7 @@ class Player(anywidget.AnyWidget):
     seed = traitlets.Int(0).tag(sync=True)
     running = traitlets.Bool(False).tag(sync=True)
     facts = traitlets.Dict().tag(sync=True)  # what the browser has to know once
+    _feed: Feed | None = None  # also where the constructor failed, for `close`
 
     def __init__(
         self,
@@ -71,7 +79,7 @@ class Player(anywidget.AnyWidget):
         self._pipe, self._folder, self._options = pipe, folder, options
         self._chunk = max(1, round(CHUNK_SECONDS * mel.frame_rate))
         self._ahead, self._patience = max(1, round(ahead * mel.frame_rate)), patience
-        self._feed: Feed | None = None
+        self._guidance = options.get("guidance_scale", 1.0)
         self._run = 0
         self.message = ""
         classes = list(pipe.config.class_names) or list(range(pipe.transformer.config.num_classes))
@@ -80,6 +88,7 @@ class Player(anywidget.AnyWidget):
             "frameRate": mel.frame_rate,
             "sampleRate": mel.sample_rate,
             "classes": classes,
+            "any": check_guidance(self._guidance) == (1, 1),  # guidance is away from no class, towards one
             "enough": min(self._ahead, round(mel.frame_rate)),  # frames that must be there before it plays
             "most": self._ahead + self._chunk - 1,
         }
@@ -88,17 +97,25 @@ class Player(anywidget.AnyWidget):
 
     @traitlets.validate("y")
     def _check_class(self, proposal: dict[str, Any]) -> Label | None:
-        numbers = self._pipe.label_numbers(proposal["value"])
-        if numbers is None:
-            return None
-        if len(numbers) != 1:
-            raise ValueError(f"a player shows one clip, so it takes one class, not {len(numbers)}")
-        names = list(self._pipe.config.class_names)
-        return names[numbers[0]] if names else int(numbers[0])
+        try:
+            return one_class(self._pipe, proposal["value"], self._guidance)
+        except ValueError as error:
+            raise Refused(str(error)) from error
 
     @traitlets.validate("steps_per_frame")
     def _check_steps(self, proposal: dict[str, Any]) -> int:
-        return check_steps(proposal["value"])
+        try:
+            return check_steps(proposal["value"])
+        except ValueError as error:
+            raise Refused(str(error)) from error
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take settings from the browser. It is told of those that cannot be, and what holds instead."""
+        try:
+            super().set_state(sync_data)
+        except traitlets.TraitError as error:
+            self._say(str(error))
+            self.send_state([name for name in sync_data if self.has_trait(name)])
 
     @traitlets.observe("y", "steps_per_frame")
     def _steer(self, change: dict[str, Any]) -> None:
@@ -134,12 +151,20 @@ class Player(anywidget.AnyWidget):
         """Write what has been played since Start as .mp4; without a path, under a new name in the player's folder.
 
         Raises:
-            ValueError: nothing has been played. MediaError: the file cannot be written.
+            ValueError: nothing has been played. MediaError, OSError: the file cannot be written.
         """
         clip = self.seen
         if clip is None:
             raise ValueError("nothing has been played yet: press Start first")
-        return clip.save(path or self._new_path(), scale=max(2, SAVED_PIXELS // clip.frames.shape[1]))
+        scale = max(2, SAVED_PIXELS // clip.frames.shape[1])
+        if path is not None:
+            return clip.save(path, scale=scale)
+        path = self._claimed_path()
+        try:
+            return clip.save(path, scale=scale)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     def close(self) -> None:
         """Stop, and take the widget out of the page."""
@@ -147,9 +172,17 @@ class Player(anywidget.AnyWidget):
             self._feed.end()
         super().close()
 
-    def _new_path(self) -> Path:
-        names = (self._folder / f"player-{number:03d}.mp4" for number in itertools.count(1))
-        return next(path for path in names if not path.exists())
+    def _claimed_path(self) -> Path:
+        """A new name in the player's folder, with an empty file under it: no other player can take it, too."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            path = self._folder / f"player-{number:03d}.mp4"
+            try:
+                path.touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            return path
+        raise AssertionError("there is always a next number")
 
     def _open_stream(self) -> ClipStream:
         return self._pipe.stream(
@@ -231,12 +264,18 @@ def play(
         options: for `pipe.stream`, such as `guidance_scale=2` or `dtype=torch.bfloat16`.
 
     Raises:
-        ValueError: an unknown class, or a number out of range.
+        ValueError: an unknown class, a number out of range, or guidance without a class.
+        TypeError: an option that `pipe.stream` does not have, or that the player sets itself.
+        RuntimeError: `compiled` without a compiler.
     """
-    check_steps(steps_per_frame)
-    if not ahead > 0 or not patience > 0:
-        raise ValueError(f"ahead and patience must be positive, got {ahead!r} and {patience!r}")
-    start = {"y": y, "steps_per_frame": steps_per_frame, "seed": seed}
+    check_seconds(ahead, "ahead")
+    check_seconds(patience, "patience")
+    check_options(pipe, options)
+    start = {
+        "y": one_class(pipe, y, options.get("guidance_scale", 1.0)),
+        "steps_per_frame": check_steps(steps_per_frame),
+        "seed": whole_number(seed, "seed", least=0),
+    }
     return Player(pipe, Path(folder), ahead, patience, options, **start)
 
 

@@ -3,10 +3,12 @@
 import json
 import math
 import statistics
+import threading
 from dataclasses import asdict
 
 import pytest
 import torch
+from huggingface_hub.utils import WeakFileLock
 
 from data_scripts.check import check
 from data_scripts.published import FetchError
@@ -134,3 +136,62 @@ def test_an_interrupted_run_keeps_its_settings(tmp_path, monkeypatch):
     with pytest.raises(FetchError, match="holds clips of"):
         prepare(World(tmp_path, "toy-dance", 1, 10), 2, 1)
     assert prepare(world, 2, 1, workers=1) == 0
+
+
+def test_an_interrupted_second_run_keeps_the_events_of_the_first(tmp_path, monkeypatch):
+    import data_scripts.toy as toy
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    world = World(tmp_path, "toy-dance", 0, 10)
+    assert prepare(world, 2, 1, workers=1) == 0
+    events = (tmp_path / EVENTS).read_bytes()
+    monkeypatch.setattr(toy, "each", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(world, 2, 1)
+    assert (tmp_path / EVENTS).read_bytes() == events
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--frames", "0"], "--frames must be a whole number, at least 1, not 0"),
+        (["--train", "-1"], "--train must be a whole number, at least 0, not -1"),
+        (["--test", "-40"], "--test must be a whole number, at least 0, not -40"),
+        (["--seed", "-1"], "--seed must be a whole number, at least 0, not -1"),
+        (
+            ["--train", "0", "--test", "0"],
+            "--train and --test together must be a whole number, at least 1, not 0",
+        ),
+    ],
+)
+def test_numbers_of_which_no_clips_can_be_made_leave_nothing_behind(tmp_path, capsys, words, message):
+    root = tmp_path / "toy"
+    assert main(["prepare", "--root", str(root), *words]) == 1
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert not root.exists()
+
+
+def test_a_file_that_is_no_clip_of_the_folder_is_made_anew(tmp_path):
+    world = World(tmp_path, "toy-dance", 0, 10)
+    assert prepare(world, 3, 0, workers=1) == 0
+    empty, shorter, whole = sorted(tmp_path.rglob("*.mp4"))
+    contents = [path.read_bytes() for path in (empty, shorter)]
+    empty.write_bytes(b"")
+    make_clip("toy-dance", 0, 1, 5).clip.save(shorter)
+    written = whole.stat().st_mtime_ns
+    assert prepare(world, 3, 0, workers=1) == 0
+    assert [path.read_bytes() for path in (empty, shorter)] == contents
+    assert whole.stat().st_mtime_ns == written
+
+
+def test_a_second_process_waits_for_the_first(tmp_path):
+    world, done = World(tmp_path, "toy-dance", 0, 10), []
+    second = threading.Thread(target=lambda: done.append(prepare(world, 1, 0, workers=1)))
+    with WeakFileLock(tmp_path / ".prepare.lock"):
+        second.start()
+        second.join(1.0)
+        assert second.is_alive() and not list(tmp_path.rglob("*.mp4"))
+    second.join(60)
+    assert done == [0]

@@ -19,6 +19,7 @@ from rflav_lib.metrics.toy_classifier import (
     ToyWatcher,
     draw,
     evaluate,
+    main,
     train,
     truth,
 )
@@ -135,3 +136,10 @@ def test_a_run_writes_a_folder_that_loads(tmp_path):
     (tmp_path / "toy" / "watcher.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="no .*watcher.safetensors: train one"):
         ToyWatcher.load(tmp_path / "toy")
+
+
+def test_the_command_line_says_in_one_line_what_it_cannot_do(capsys, tmp_path):
+    assert main(["--evaluate", "/nope"]) == 2
+    assert capsys.readouterr().err.startswith("error: no /nope/watcher.safetensors: train one with")
+    assert main(["--out", str(tmp_path / "networks"), "--steps", "0"]) == 2
+    assert capsys.readouterr().err == "error: steps must be a whole number, at least 1, not 0\n"

@@ -1,7 +1,9 @@
 """The live player without a browser: what it sends, whom it obeys, what it refuses, what it saves."""
 
+import gc
 import io
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -135,13 +137,46 @@ def test_a_class_by_number_gets_its_name(player):
         ({"y": 5}, "out of range"),
         ({"y": ["rain", "siren"]}, "one class, not 2"),
         ({"steps_per_frame": 0}, "at least 1"),
-        ({"ahead": 0}, "must be positive"),
-        ({"patience": -1.0}, "must be positive"),
+        ({"ahead": 0}, "ahead must be above 0"),
+        ({"ahead": float("inf")}, "ahead must be a finite number, not inf"),
+        ({"patience": -1.0}, "patience must be above 0"),
+        ({"patience": float("inf")}, "patience must be a finite number, not inf"),
+        ({"patience": 1e10}, "at most 86400 seconds, not 10000000000.0"),
+        ({"patience": "10"}, "patience must be a finite number, not '10'"),
+        ({"seed": -1}, "seed must be a whole number, at least 0, not -1"),
+        ({"guidance_scale": 3}, "guidance_scale is 3, which needs labels: choose a class"),
+        ({"guidance_scale": "3", "y": "rain"}, "guidance_scale must be a number"),
+        ({"dtype": "bfloat16"}, "dtype must be None or one of"),
+        ({"warm_frames": -1}, "warm_frames must be a whole number"),
     ],
 )
 def test_bad_settings_are_refused_at_once(player, options, message):
     with pytest.raises(ValueError, match=message):
         player(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("guidance", "play takes no option 'guidance'; did you mean 'guidance_scale'?"),
+        (
+            "generator",
+            "play takes no option 'generator'; there are: compiled, dtype, guidance_scale, warm_frames",
+        ),
+    ],
+)
+def test_options_that_a_stream_does_not_have_are_refused_at_once(player, name, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        player(**{name: 2})
+
+
+def test_a_player_that_was_never_made_leaves_nothing_to_clean_up(player, monkeypatch):
+    raised = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+    with pytest.raises(AttributeError):
+        module.Player(None, Path(), 1.0, 1.0, {})
+    gc.collect()
+    assert raised == []
 
 
 def test_bad_settings_later_are_refused_and_change_nothing(player):
@@ -151,6 +186,23 @@ def test_bad_settings_later_are_refused_and_change_nothing(player):
     with pytest.raises(ValueError, match="at least 1"):
         each.steps_per_frame = 0
     assert (each.y, each.steps_per_frame) == ("rain", 1)
+
+
+def test_what_the_browser_asks_in_vain_is_told_and_taken_back_while_the_stream_goes_on(player):
+    each = player(y="rain", guidance_scale=2.0, ahead=0.5)
+    assert each.facts["any"] is False
+    told = []
+    each.send_state = lambda key=None: told.append(key)
+    each.running = True
+    until(lambda: clips(each))
+    for setting, reason in (({"y": None}, "needs labels"), ({"steps_per_frame": 0}, "at least 1")):
+        each.set_state(setting)
+        assert reason in each.message and told[-1] == list(setting)
+    assert (each.y, each.steps_per_frame) == ("rain", 1)
+    answer(each, kind="played", run=1, frames=5)
+    until(lambda: len(clips(each)) == 2)
+    assert each.running
+    assert player(y="rain").facts["any"] is True
 
 
 def test_saved_is_what_was_seen(player, tmp_path):
@@ -167,6 +219,40 @@ def test_saved_is_what_was_seen(player, tmp_path):
     ]
     clip = Clip.read(tmp_path / "player-001.mp4")
     assert len(clip) == 8 and clip.frames.shape[1:] == (256, 256, 3)
+
+
+def test_two_that_save_at_once_get_names_of_their_own(player, tmp_path, monkeypatch):
+    """As two kernels do: the second looks for a name while the first is still writing."""
+    first, second = player(), player()
+    for each in (first, second):
+        each.running = True
+        until(lambda each=each: clips(each))
+        answer(each, kind="played", run=1, frames=5)
+    save, others = Clip.save, []
+
+    def slowly(clip, *arguments, **settings):
+        if not others:
+            others.append(None)
+            others[0] = second.save()
+        return save(clip, *arguments, **settings)
+
+    monkeypatch.setattr(Clip, "save", slowly)
+    assert (first.save().name, others[0].name) == ("player-001.mp4", "player-002.mp4")
+    assert [len(Clip.read(path)) for path in sorted(tmp_path.iterdir())] == [5, 5]
+
+
+def test_a_name_that_could_not_be_used_is_given_back(player, tmp_path, monkeypatch):
+    each = player()
+    each.running = True
+    until(lambda: clips(each))
+    answer(each, kind="played", run=1, frames=5)
+
+    def fails(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Clip, "save", fails)
+    answer(each, kind="save")
+    assert "No space left" in each.message and list(tmp_path.iterdir()) == []
 
 
 def test_nothing_seen_nothing_saved(player, tmp_path):
@@ -195,13 +281,6 @@ def test_a_decoder_that_breaks_is_reported_and_what_was_seen_can_be_saved(player
     assert each.save().name == "player-001.mp4"
     each.running = True
     until(lambda: clips(each, 2))
-
-
-def test_options_of_the_stream_that_do_not_fit_are_reported(player):
-    each = player(guidance_scale=3)
-    each.running = True
-    until(lambda: not each.running)
-    assert "needs labels" in each.message
 
 
 def test_large_frames_travel_as_jpeg():

@@ -1,0 +1,102 @@
+"""What callers pass, from a script, a notebook or a widget: the value to go on with, or one error that names it.
+
+Whole numbers may come from Python, NumPy or torch. Nothing is rounded: 1.7 is no class, and True is no number.
+"""
+
+import difflib
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Label = int | str
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def as_whole(value: Any) -> int | None:
+    """A whole number as Python's, also from an array or tensor of no dimensions; None for anything else."""
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    return int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None
+
+
+def whole_number(value: Any, name: str, least: int = 1) -> int:
+    """A whole number.
+
+    Raises:
+        ValueError: another value, or one below `least`.
+    """
+    number = as_whole(value)
+    if number is None or number < least:
+        raise ValueError(f"{name} must be a whole number, at least {least}, not {value!r}")
+    return number
+
+
+def finite_number(value: Any, name: str) -> float:
+    """A real number, not a string, tensor, NaN or infinity.
+
+    Raises:
+        ValueError: another value.
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, not {value!r}")
+    return float(value)
+
+
+def check_dtype(dtype: Any) -> None:
+    """Raise a ValueError unless this is None or a dtype that the network can compute in."""
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(f"dtype must be None or one of {', '.join(map(str, DTYPES))}, not {dtype!r}")
+
+
+def check_generators(generator: Any, several: bool = True) -> None:
+    """Raise a ValueError unless this is None, a CPU generator or, where `several` may be given, a list of them."""
+    wanted = "a torch.Generator on the CPU" + ", or a list with one for each clip" * several
+    each = generator if several and isinstance(generator, list | tuple) else [generator]
+    if generator is not None and not all(
+        isinstance(one, torch.Generator) and one.device.type == "cpu" for one in each
+    ):
+        raise ValueError(f"generator must be {wanted}, not {generator!r}: torch.Generator().manual_seed(0)")
+
+
+def class_numbers(y: Any, class_names: Sequence[str], count: int) -> int | list[int]:
+    """A class, by name or number, as its number; or each of a list of them.
+
+    Args:
+        y: a name, a whole number, a list or tuple of them, or an array or tensor of whole numbers (b,).
+        class_names: the names, in order.
+        count: how many classes the model has.
+
+    Raises:
+        ValueError: no class of the model; names the value.
+    """
+    if isinstance(y, Tensor | np.ndarray) and y.ndim == 1:
+        y = list(y)
+    if not isinstance(y, list | tuple):
+        return _class_number(y, "y", class_names, count)
+    if not y:
+        raise ValueError("y is empty: give one class for each clip, or y=None for no class")
+    return [_class_number(label, f"y[{place}]", class_names, count) for place, label in enumerate(y)]
+
+
+def _class_number(label: Any, name: str, class_names: Sequence[str], count: int) -> int:
+    number = as_whole(label)
+    if number is None and not isinstance(label, str):
+        raise ValueError(f"{name} must be a class by name or number, not {label!r}; y=None is no class")
+    if not count:
+        raise ValueError(f"this model has no classes, so it cannot make {label!r}: leave y out")
+    if number is None:
+        if label not in class_names:
+            near = difflib.get_close_matches(label, class_names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(class_names)}"
+            raise ValueError(f"unknown class {str(label)!r}; {hint}")
+        return list(class_names).index(label)
+    if not 0 <= number < count:
+        raise ValueError(
+            f"label {number} is out of range: this model has classes 0..{count - 1} ({', '.join(class_names)})"
+        )
+    return number
