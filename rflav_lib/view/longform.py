@@ -124,7 +124,8 @@ def loop_scores(
     threshold = loops["test"]["depth"]["threshold"]
     window = report["settings"]["window"]
     figure = figure or plt.figure(figsize=(9.5, 2.6), layout="constrained")
-    scores, windows, beats = figure.subplots(1, 3)
+    in_time = any(each["beat"] for each in loops["real"]["readings"])  # else the sound has no beat
+    scores, windows, *beats = figure.subplots(1, 2 + in_time)
     for kind, (colour, _) in LOOKS.items():
         readings = loops[kind]["readings"]
         scores.hist(
@@ -133,15 +134,15 @@ def loop_scores(
         deep = [each for each in readings if each["depth"] > threshold]
         bins = np.linspace(0, 6, 49)
         windows.hist([each["lag"] / window for each in deep], bins, color=colour, alpha=0.5)
-        in_beats = [each["lag"] / each["beat"] for each in deep if each["beat"]]
-        beats.hist(in_beats, np.linspace(0, 12, 49), color=colour, alpha=0.5)
+        for axis in beats:
+            in_beats = [each["lag"] / each["beat"] for each in deep if each["beat"]]
+            axis.hist(in_beats, np.linspace(0, 12, 49), color=colour, alpha=0.5)
     scores.axvline(threshold, linestyle=":", color="black", label="threshold")
     scores.set(xlabel="depth of the deepest minimum", ylabel="clips")
     scores.legend(fontsize=7, frameon=False)
     windows.set(xlabel=f"loop in windows of {window} frames", xticks=range(7))
-    beats.set(xlabel="loop in beats", xticks=range(0, 13, 2))
-    if not any(each["beat"] for each in loops["real"]["readings"]):
-        beats.set_axis_off()  # sound without a beat
+    for axis in beats:
+        axis.set(xlabel="loop in beats", xticks=range(0, 13, 2))
     return figure
 
 
