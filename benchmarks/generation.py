@@ -63,6 +63,7 @@ MODELS: dict[str, dict[str, Any] | None] = {
     },
     "paper": {"num_classes": 9},
 }  # fmt: skip
+TURN = 5  # frames that a sampler makes before the next one's turn
 Rows = dict[str, dict[str, Any]]
 Write = Callable[[], None]
 
@@ -100,10 +101,13 @@ def _measure(jobs: Sequence[Job], frames: int, rows: Rows, write: Write) -> None
             rows[job.sampler] = {}
             _attempt(job.sampler, partial(_begin, processes[job.sampler], job.sampler, rows), rows, write)
         seconds: dict[str, list[float]] = {name: [] for name in processes if not rows[name].get("refused")}
-        for _ in tqdm(range(frames), desc="frames", unit="frame"):
-            for name in seconds:  # in turns: a slow moment hits all
-                if not rows[name].get("refused"):
-                    _attempt(name, partial(_go_on, processes[name], seconds[name]), rows)
+        with tqdm(total=frames, desc="frames", unit="frame") as bar:
+            for first in range(0, frames, TURN):
+                count = min(TURN, frames - first)
+                for name in seconds:  # in turns: a slow moment hits all
+                    if not rows[name].get("refused"):
+                        _attempt(name, partial(_go_on, processes[name], count, seconds[name]), rows)
+                bar.update(count)
         for name, each in seconds.items():
             if not rows[name].get("refused"):
                 rows[name] |= _steady(each, jobs[0].batch)
@@ -136,8 +140,11 @@ def _begin(process: Process, name: str, rows: Rows) -> None:
     )
 
 
-def _go_on(process: Process, seconds: list[float]) -> None:
-    seconds.append(process.ask("further"))
+def _go_on(process: Process, count: int, seconds: list[float]) -> None:
+    """A turn: `count` further frames after one that does not count. That one finds cold caches, and the threads of
+    the sampler before it still waiting busily; the steady state has neither.
+    """
+    seconds += [process.ask("further") for _ in range(1 + count)][1:]
 
 
 def _end(process: Process, name: str, job: Job, rows: Rows) -> None:
