@@ -8,10 +8,11 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from rflav_lib.arguments import whole_number
 from rflav_lib.media import Clip
 from rflav_lib.memory import Memory
 from rflav_lib.provenance import fingerprint
-from rflav_lib.sampler import RollingSampler, check_guidance, check_warm_frames
+from rflav_lib.sampler import RollingSampler, check_guidance
 from rflav_lib.stream_state import (
     FORMAT,
     check_keys,
@@ -51,8 +52,8 @@ class ClipStream:
         vae: AutoencoderKL | None = None,
         warm_frames: int = 0,
     ) -> None:
-        check_chunk_frames(chunk_frames)
-        check_warm_frames(warm_frames)
+        chunk_frames = whole_number(chunk_frames, "chunk_frames")
+        warm_frames = whole_number(warm_frames, "warm_frames", least=0)
         self._pipeline, self._sampler, self._chunk_frames = pipeline, sampler, chunk_frames
         self._vae = vae or pipeline.vae
         self._dtype = str(self._vae.dtype).removeprefix("torch.")
@@ -193,7 +194,7 @@ class ClipStream:
         frames_made, warm_frames = counts_of(state)
         vocoder = self._pipeline.vocoder.stream(batch=1)
         vocoder.load_state_dict(state["vocoder"])
-        chunk_frames = check_chunk_frames(state.get("chunk_frames", self._chunk_frames))
+        chunk_frames = whole_number(state.get("chunk_frames", self._chunk_frames), "chunk_frames")
         parts = {
             "_window": window, "_memory": memory, "_latents": latents, "_sound": sound, "_vocoder": vocoder,
             "_sampler": sampler, "_chunk_frames": chunk_frames, "_warm_frames": warm_frames, "_y": y,
@@ -262,13 +263,6 @@ class ClipStream:
             self._latents, self._sound = self._latents[frames:], self._sound[:, samples:].clone()
             self.frames_made += frames
         return clip
-
-
-def check_chunk_frames(chunk_frames: int) -> int:
-    """`chunk_frames` if it is a whole number of at least 1, else a ValueError."""
-    if isinstance(chunk_frames, bool) or not isinstance(chunk_frames, int) or chunk_frames < 1:
-        raise ValueError(f"chunk_frames must be a whole number, at least 1, not {chunk_frames!r}")
-    return chunk_frames
 
 
 def _scales(sampler: RollingSampler) -> list[float]:

@@ -22,6 +22,7 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from rflav_lib.arguments import whole_number
 from rflav_lib.flow import VelocityModel, expand_time, interpolate
 from rflav_lib.memory import Memory, MemoryLayout
 from rflav_lib.schedule import RollingSchedule, check_steps
@@ -101,7 +102,7 @@ class RollingSampler:
             ValueError: noise of another window, guidance without labels, or a bad number of frames.
         """
         self._check(video_noise, audio_noise, y)  # here, and not only when the first frame is asked for
-        check_warm_frames(warm_frames)
+        warm_frames = whole_number(warm_frames, "warm_frames", least=0)
         return self._frames(video_noise, audio_noise, generator, y, warm_frames)
 
     def audio_to_video(
@@ -327,12 +328,6 @@ def check_guidance(scale: Guidance) -> tuple[float, float]:
             f"guidance_scale must be a number, or one for video and one for audio, not {scale!r}"
         )
     return both
-
-
-def check_warm_frames(warm_frames: int) -> None:
-    """Raise a ValueError unless this is a whole number of frames, at least 0."""
-    if isinstance(warm_frames, bool) or not isinstance(warm_frames, int) or warm_frames < 0:
-        raise ValueError(f"warm_frames must be a whole number, at least 0, not {warm_frames!r}")
 
 
 def _fixed_noise(clip: Tensor, given: Tensor | None, window: int, generator: Generators, name: str) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rflav_lib.sampler import check_warm_frames
+from rflav_lib.arguments import whole_number
 
 FORMAT = 2
 ALWAYS = (
@@ -102,8 +102,5 @@ def noise_of(state: Mapping[str, Any]) -> Tensor:
 
 def counts_of(state: Mapping[str, Any]) -> tuple[int, int]:
     """Frames handed out, and frames to throw away before the first. Raises a ValueError for what are none."""
-    made, warm = state["frames_made"], state.get("warm_frames", 0)
-    check_warm_frames(warm)
-    if isinstance(made, bool) or not isinstance(made, int) or made < 0:
-        raise ValueError(f"this state is damaged: frames_made is {made!r}")
-    return made, warm
+    made = whole_number(state["frames_made"], "frames_made", least=0)
+    return made, whole_number(state.get("warm_frames", 0), "warm_frames", least=0)
