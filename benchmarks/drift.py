@@ -41,8 +41,9 @@ from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import output_file, write_json
 from rflav_lib.media import Clip
+from rflav_lib.metrics.curves import Curve
 from rflav_lib.metrics.distances import frechet
-from rflav_lib.metrics.longform import Curve, WindowFeatures, distance_curve, drift_curve
+from rflav_lib.metrics.longform import WindowFeatures, distance_curve, drift_curve
 from rflav_lib.metrics.toy import WORLD
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.provenance import provenance

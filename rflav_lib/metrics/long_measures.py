@@ -17,20 +17,17 @@ from torch import Tensor
 from rflav_lib.data.toy_trackers import av_offset
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
-from rflav_lib.metrics.curves import Classes
+from rflav_lib.metrics.curves import Classes, Curve, beyond, rise
 from rflav_lib.metrics.distances import FAD_SCALE, Distance, frechet, kernel_distance
 from rflav_lib.metrics.features import FeatureNetwork
 from rflav_lib.metrics.long_clips import part
 from rflav_lib.metrics.longform import (
     WINDOW,
-    Curve,
     PixelStatistics,
     WindowFeatures,
-    beyond,
     clip_windows,
     distance_curve,
     drift_curve,
-    rise,
     window_features,
 )
 from rflav_lib.metrics.loop_table import Distances, pixel_distances

@@ -5,7 +5,7 @@ from those of window 0. It leaves open the norm, whether the mean over videos is
 stride. Here: the Euclidean norm for each video, then the mean; stride 1 and non-overlapping are both one argument.
 
 Real videos drift too, so a curve means something only beside the same curve of real videos of the same length:
-`beyond` takes the difference, with its interval.
+`curves.beyond` takes the difference, with its interval.
 """
 
 import warnings
@@ -21,18 +21,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from rflav_lib.media import Clip
-from rflav_lib.metrics.curves import Array, Classes, Curve, beyond, rise, with_interval, within_classes
+from rflav_lib.metrics.curves import Array, Classes, Curve, with_interval, within_classes
 from rflav_lib.metrics.features import FeatureNetwork, resampled
 
 Features = Callable[[Tensor], Tensor]
 """Clips uint8 (b k h w 3) -> features (b d)."""
 Distance = Callable[[Tensor, Tensor], float]
 """Features (n d) of the reference, features (m d) of what is measured -> a number."""
-
-__all__ = [
-    "WINDOW", "Array", "Classes", "Curve", "Distance", "Features", "PixelStatistics", "WindowFeatures", "beyond",
-    "clip_windows", "distance_curve", "drift_curve", "rise", "window_features", "window_starts",
-]  # fmt: skip
 
 WINDOW = 16
 """Frames of a window: what FVD's network looks at."""

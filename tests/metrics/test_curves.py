@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from rflav_lib.metrics.curves import beyond, drawn_sums, strata, within_classes
+from rflav_lib.metrics.curves import beyond, drawn_sums, rise, strata, within_classes
 from rflav_lib.metrics.distances import frechet, kernel_distance
-from rflav_lib.metrics.longform import WindowFeatures, distance_curve, drift_curve, rise
+from rflav_lib.metrics.longform import WindowFeatures, distance_curve, drift_curve
 
 STARTS = (0, 16)
 

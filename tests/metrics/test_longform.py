@@ -8,15 +8,14 @@ import torch
 
 from rflav_lib.data.toy import make_clip
 from rflav_lib.media import Clip
+from rflav_lib.metrics.curves import beyond, rise
 from rflav_lib.metrics.distances import frechet
 from rflav_lib.metrics.features import FeatureNetwork
 from rflav_lib.metrics.longform import (
     PixelStatistics,
-    beyond,
     clip_windows,
     distance_curve,
     drift_curve,
-    rise,
     window_features,
     window_starts,
 )
