@@ -108,7 +108,7 @@ class TrainConfig(YamlConfig):
                 "clip_frames",
                 bool(self.latents) or self.clip_frames >= self.longest_sample,
                 f"at least the window, {self.window}"
-                + f", and longest_past, {self.longest_past}" * (self.longest_sample > self.window),
+                + f", and longest_past, {self.longest_past}, together" * (self.longest_sample > self.window),
             ),
             (
                 "hidden_size",

@@ -20,6 +20,7 @@ from rflav_lib.profiling import shares
 from rflav_lib.sampler import RollingSampler
 from rflav_lib.schedule import RollingSchedule
 from tests.golden import assert_within, open_model, reference_model, vectors, window_inputs
+from tests.pretend_gpu import pretend_gpu
 
 WINDOW = 4
 
@@ -333,32 +334,23 @@ def test_a_model_whose_weights_are_packed_is_not_released():
     assert all(parameter.numel() for parameter in model.parameters())
 
 
-def test_labels_of_a_gpu_are_read_when_they_change_and_not_at_each_step(monkeypatch):
+def test_labels_of_a_gpu_are_read_when_they_change_and_not_at_each_step():
     """Each reading waits for the GPU. Labels of the CPU, which numpy may change unseen, are read anew."""
-    readings = []
-
-    class Labels:
-        def __init__(self, values, device):
-            self.values, self.device, self._version = values, torch.device(device), 0
-
-        def tolist(self):
-            readings.append(self.device.type)
-            return list(self.values)
-
-        def is_inference(self):
-            return False
-
-    sampler, other = both(reference_model(num_classes=9), 2, 2.5)[1], Labels([4], "cuda")
-    monkeypatch.setattr(
-        sampler.network.model, "check_labels", lambda y, batch: None
-    )  # it needs a real tensor
-    for y, times in ((Labels([3], "cuda"), 3), (other, 2)):
-        assert {sampler._labels(y, 1) for _ in range(times)} == {(y.values[0], 9)}
-    assert readings == ["cuda"] * 2
-    other.values, other._version = [5], 1
-    assert sampler._labels(other, 1) == (5, 9)
-    here = Labels([3], "cpu")
-    assert {sampler._labels(here, 1) for _ in range(2)} == {(3, 9)} and readings[3:] == ["cpu"] * 2
+    sampler, here = both(reference_model(num_classes=9), 2, 2.5)[1], torch.tensor([3])
+    with pretend_gpu() as seen:
+        labels = [torch.tensor([label], device="cuda") for label in (3, 4)]
+        for there, label in zip(labels, (3, 4), strict=True):
+            seen.waits.clear()
+            assert sampler._labels(there, 1) == (label, 9)
+            assert seen.waits
+            seen.waits.clear()
+            assert [sampler._labels(there, 1) for _ in range(3)] == [(label, 9)] * 3
+            assert not seen.waits
+        labels[1].fill_(5)
+        assert sampler._labels(labels[1], 1) == (5, 9)
+    assert sampler._labels(here, 1) == (3, 9)
+    here.numpy()[:] = 6
+    assert sampler._labels(here, 1) == (6, 9)
 
 
 def test_gelu_of_a_gpu_is_the_kernel_s_own(monkeypatch):
