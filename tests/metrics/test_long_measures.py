@@ -138,7 +138,7 @@ def test_sound_that_comes_late_in_the_second_half_is_late_there_alone():
     }
     assert size["last", "generated"] == pytest.approx(120, abs=20)
     assert max(size["first", "generated"], size["first", "real"], size["last", "real"]) < 25
-    assert set(found["classifier"]["last"]["real"]) == {"aligned", "shifted", "shuffled"}
+    assert set(found["classifier"]["last"]["real"]) == {"aligned", "shifted", "shuffled", "preferred"}
     assert "beats" not in found and set(found["AV-Align"]) == {"generated", "real", "generated, shuffled"}
 
 

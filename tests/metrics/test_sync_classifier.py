@@ -1,9 +1,12 @@
 """The sync classifier, trained in the test: right on unseen pairs, and only for their timing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rflav_lib.data.toy import make_clip
+from rflav_lib.media import Clip
 from rflav_lib.metrics.sync_classifier import train_classifier, train_on
 
 
@@ -20,9 +23,24 @@ def unseen():
 def test_pairs_that_it_never_saw(classifier, unseen):
     shares = classifier.accuracy(unseen)
     print({name: round(share["value"], 3) for name, share in shares.items()})
-    for name in ("aligned", "shifted", "shuffled"):
+    for name in ("aligned", "shifted", "shuffled", "preferred"):
         assert shares[name]["value"] > 0.8, name
         assert shares[name]["low"] < shares[name]["value"] <= shares[name]["high"]
+
+
+def test_what_is_late_is_not_preferred(classifier, unseen):
+    late = [Clip(clip.frames, np.roll(clip.waveform, 2 * 1600)) for clip in unseen]
+    shares = classifier.accuracy(late)
+    assert shares["preferred"]["high"] < 0.2 and shares["aligned"]["high"] < 0.2
+    assert classifier.accuracy(late, shifts=[-2, 2, 4])["preferred"]["high"] < 0.2
+
+
+def test_preference_needs_no_threshold(classifier, unseen):
+    """Clips of a model score lower than real ones, in time or not: that moves what is called aligned, and not this."""
+    shares = classifier.accuracy(unseen)
+    strict = replace(classifier, threshold=float(np.max(classifier.window_scores(unseen)))).accuracy(unseen)
+    assert strict["aligned"]["value"] == 0
+    assert strict["preferred"] == shares["preferred"]
 
 
 def test_shares_called_in_time_fall_from_no_shift_on(classifier, unseen):
