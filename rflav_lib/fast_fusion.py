@@ -7,7 +7,7 @@ Video tokens are (k b n d) here, audio tokens (b k f d). What is known before a 
 scale, gate), see `rflav_lib.fast_transformer.Known`.
 """
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +58,8 @@ class FastFusion(nn.Module):
 
 class FastFeedForwards(FastFusion):
     """What the fast forms have in common: both feed-forwards, packed."""
+
+    KNOWN_BY_MODULATIONS: ClassVar = False  # whether `known` reads the fusion's modulations again and again
 
     def __init__(self, fusion: Fusion, causal: bool, dtype: torch.dtype, packed: bool) -> None:
         nn.Module.__init__(self)
@@ -110,6 +112,8 @@ class FastAverageFusion(FastFeedForwards):
 
 class FastJointAttentionFusion(FastFeedForwards):
     """`JointAttentionFusion`: matrix products in `dtype`, all between them in float32."""
+
+    KNOWN_BY_MODULATIONS = True
 
     def __init__(self, fusion: JointAttentionFusion, causal: bool, dtype: torch.dtype, packed: bool) -> None:
         super().__init__(fusion, causal, dtype, packed)

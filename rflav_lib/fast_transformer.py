@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rflav_lib.attention import Modulation
 from rflav_lib.compiling import CompiledNetwork, check_compiler
-from rflav_lib.fast_fusion import FastFusion, fast_form, triples
+from rflav_lib.fast_fusion import FastFeedForwards, fast_form, triples
 from rflav_lib.fast_layers import FastLinear
 from rflav_lib.fast_network import FastNetwork, blocks_of
 from rflav_lib.transfer import to_device
@@ -136,8 +136,13 @@ class FastTransformer:
             parts: list[nn.Module] = [
                 block.video_spatial_attention, block.video_temporal_attention, block.audio_attention
             ]  # fmt: skip
-            if fast_form(block.fusion) is not FastFusion:  # else it runs as it is written, with these weights
-                parts += [part for part in block.fusion.children() if not isinstance(part, Modulation)]
+            form = fast_form(block.fusion)
+            if issubclass(form, FastFeedForwards):  # else it runs as it is written, with these weights
+                parts += [
+                    part
+                    for part in block.fusion.children()
+                    if not (form.KNOWN_BY_MODULATIONS and isinstance(part, Modulation))
+                ]
             for parameter in nn.ModuleList(parts).parameters():
                 parameter.data = parameter.data.new_empty(0)
 

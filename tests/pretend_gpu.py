@@ -50,9 +50,9 @@ INDEXING = {
 class OnGPU(Tensor):
     """A CPU tensor that says it is on a GPU."""
 
-    device = property(lambda self: GPU)  # type: ignore[assignment]
-    is_cuda = property(lambda self: True)  # type: ignore[assignment]
-    is_cpu = property(lambda self: False)  # type: ignore[assignment]
+    device = property(lambda self: GPU)
+    is_cuda = property(lambda self: True)
+    is_cpu = property(lambda self: False)
 
     def get_device(self) -> int:
         """The number of the GPU."""
@@ -160,7 +160,7 @@ def pinned(tensor: Tensor) -> Tensor:
     if isinstance(tensor, OnGPU):
         raise RuntimeError("cannot pin a tensor of a GPU: only dense CPU tensors can be pinned")
     copy = tensor.clone()
-    copy.pinned = True
+    copy.pinned = True  # type: ignore[attr-defined]
     return copy
 
 
