@@ -10,6 +10,7 @@ from torch._inductor import config as inductor_config
 from torch._inductor import exc
 from torch.profiler import ProfilerActivity, profile
 
+from rflav_lib import fast_layers
 from rflav_lib.attention import SelfAttention
 from rflav_lib.compiling import check_compiler
 from rflav_lib.engine import FastSampler
@@ -363,17 +364,24 @@ def test_labels_of_a_gpu_are_read_when_they_change_and_not_at_each_step():
 def test_gelu_of_a_gpu_is_the_kernel_s_own(monkeypatch):
     """There the kernel computes in float32 itself; to convert first would cost two copies of the widest layer."""
     layer, rows = FastLinear(torch.nn.Linear(8, 8), torch.bfloat16, True, False), torch.randn(3, 8).bfloat16()
-    seen, gelu = [], F.gelu
-    monkeypatch.setattr(
-        "torch.nn.functional.gelu",
-        lambda x, approximate: seen.append(x.dtype) or gelu(x, approximate=approximate),
-    )
+    seen, gelu = [], fast_layers.tanh_gelu
+    monkeypatch.setattr(fast_layers, "tanh_gelu", lambda rows: seen.append(rows.dtype) or gelu(rows))
     results = [layer(rows)]
     layer.widened = False
     results.append(layer(rows))
     assert seen == [torch.float32, torch.bfloat16]
     assert all(result.dtype == torch.bfloat16 for result in results)
     torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gelu_writes_over_its_rows_unless_a_gradient_needs_them(dtype):
+    rows = torch.randn(3, 8).to(dtype)
+    expected = F.gelu(rows, approximate="tanh")
+    kept = rows.clone().requires_grad_() * 1
+    assert torch.equal(fast_layers.tanh_gelu(kept), expected) and torch.equal(kept, rows)
+    given = rows.clone()
+    assert fast_layers.tanh_gelu(given) is given and torch.equal(given, expected)
 
 
 def test_no_c_compiler_for_a_gpu_is_said_at_once(monkeypatch, tmp_path):
