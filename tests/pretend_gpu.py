@@ -6,7 +6,7 @@ that needs a GPU to be found. Inside `pretend_gpu`, `.to("cuda")` gives an `OnGP
 computed from it is one too; and what torch refuses on a GPU raises here as it does there. Branches for GPUs run, and
 their numbers can be compared with the CPU's.
 
-What it cannot show: kernels of GPUs, their rounding, memory and speed, autocast, `torch.compile` and CUDA graphs.
+What it cannot show: kernels of GPUs, their rounding, speed and workspaces, autocast, `torch.compile` and CUDA graphs.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -36,15 +36,9 @@ WAITS = {
     Tensor.nonzero,
     Tensor.unique,
 }
-MIXING = {
-    Tensor.copy_,
-    torch._has_compatible_shallow_copy_type,
-}  # of tensors here and there, which torch allows
-INDEXING = {
-    Tensor.__getitem__,
-    Tensor.__setitem__,
-    Tensor.index_put_,
-}  # by a CPU tensor: torch moves that, and waits
+# what may have tensors of both devices: copies and the like, and an index of the CPU, which torch moves, and waits
+MIXING = {Tensor.copy_, torch._has_compatible_shallow_copy_type}
+INDEXING = {Tensor.__getitem__, Tensor.__setitem__, Tensor.index_put_}
 
 
 class OnGPU(Tensor):
