@@ -50,7 +50,8 @@ class FastLinear(nn.Module):
 def tanh_gelu(rows: Tensor) -> Tensor:
     """Tanh-GELU; written over `rows` where no gradient needs them.
 
-    A feed-forward's rows are the largest of a step, a third of all that one of FLAV-B/1 holds beside weights.
+    A feed-forward's rows are the largest of a step: 480 MB for FLAV-B/1, batch 8, in bf16, where all beside the
+    weights is 1.3 GB.
     """
     if rows.requires_grad:
         return F.gelu(rows, approximate="tanh")

@@ -96,16 +96,14 @@ class Pretending(TorchFunctionMode):
 
     def _moved(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Tensor:
         tensor, *rest = args
-        non_blocking, arguments = kwargs.get("non_blocking", False), {}
+        copy, non_blocking, layout = kwargs.pop("copy", False), kwargs.get("non_blocking", False), None
         others = [each for each in (*rest, *kwargs.values()) if isinstance(each, Tensor)]
         if function is not Tensor.to:
             device, dtype = torch.device("cuda" if function is Tensor.cuda else "cpu"), None
         elif others:
             device, dtype = others[0].device, others[0].dtype
         else:
-            arguments = {key: kwargs.pop(key) for key in ("copy",) if key in kwargs}
             device, dtype, non_blocking, layout = torch._C._nn._parse_to(*rest, **kwargs)
-            arguments |= {} if layout is None else {"memory_format": layout}
         device = device or tensor.device
         crosses = device.type != tensor.device.type
         if crosses and device.type == "cpu":
@@ -113,7 +111,7 @@ class Pretending(TorchFunctionMode):
         elif crosses and not (getattr(tensor, "pinned", False) and non_blocking):
             self.seen.waits.append("to cuda")
         with torch._C.DisableTorchFunctionSubclass():
-            moved = tensor.to(dtype or tensor.dtype, **({"copy": True} if crosses else {}) | arguments)
+            moved = tensor.to(dtype or tensor.dtype, copy=copy or crosses, memory_format=layout)
         return marked(moved) if device.type == "cuda" else unmarked(moved)
 
     def _check(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 from torch import nn
 
 from benchmarks import gpu_memory
@@ -38,7 +37,6 @@ def test_more_clips_need_more_beside_the_same_weights():
     one, three = (gpu_memory.count("fast bf16", MODELS["tiny"], batch) for batch in (1, 3))
     assert one["weights (MB)"] == three["weights (MB)"]
     assert 1.5 * one["beside them (MB)"] < three["beside them (MB)"] < 3.5 * one["beside them (MB)"]
-    assert not torch.cuda.is_initialized()
 
 
 @pytest.mark.parametrize("option", ["--batch", "--threads"])

@@ -128,9 +128,11 @@ class SyncClassifier:
             of len(shifts) + 1. A steady rhythm is the same again a beat later, in real clips too.
 
         Raises:
-            ValueError: no clips, clips that are not alike, or too short for the shifts.
+            ValueError: fewer than two clips, clips that are not alike, or too short for the shifts.
         """
         grey, segments = _material(clips, self.mel)
+        if len(clips) < 2:
+            raise ValueError("one clip has no other's sound to be shuffled with: give at least two clips")
         own = self._middle_scores(grey, segments)
         all_shifted = np.stack([self._middle_scores(grey, segments, shift) for shift in shifts])
         number = np.arange(len(clips))

@@ -67,3 +67,5 @@ def test_what_does_not_fit_is_refused(classifier, unseen):
         train_on([short], [short], steps=1)
     with pytest.raises(ValueError, match="no clips"):
         classifier.accuracy([])
+    with pytest.raises(ValueError, match="at least two clips"):
+        classifier.accuracy(unseen[:1])
