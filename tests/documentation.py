@@ -19,8 +19,9 @@ from typing import Any
 from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("tests", "benchmarks", "data_scripts", "results", "tests/fixtures")
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
-PAGES += [ROOT / folder / "README.md" for folder in ("tests", "benchmarks", "data_scripts", "tests/fixtures")]
+PAGES += [ROOT / folder / "README.md" for folder in FOLDERS]
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")

@@ -18,6 +18,7 @@ SEARCHED = {  # tests that look through folders, and so name no file
     "*.md": "tests/test_documentation.py",
     "*.ipynb": "tests/test_notebook_contract.py",
     "configs/*.yaml": "tests/test_train_config.py",
+    "results/*.json": "tests/test_measured.py",
 }
 APART = ("tests/browser/", "tests/test_notebook_papermill.py")
 """Minutes each: stages of their own."""

@@ -1,4 +1,4 @@
-"""README's gallery: pictures of what the bundled models make and of what was measured on them, by one command.
+"""The gallery: pictures of what the bundled models make and of what was measured on them, by one command.
 
     python -m rflav_lib.view.gallery                          # everything that can be drawn, to docs/gallery
     python -m rflav_lib.view.gallery --only offsets rain      # some of it

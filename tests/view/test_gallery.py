@@ -69,9 +69,9 @@ def test_a_damaged_report_is_one_clear_error(root, monkeypatch, capsys):
     assert "toy-landscape.json: not readable as JSON" in capsys.readouterr().err
 
 
-def test_readme_shows_the_pictures_that_are_there_and_they_are_small():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"docs/gallery/([\w-]+)\.png", text))
+def test_the_pages_show_the_pictures_that_are_there_and_they_are_small():
+    pages = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "results/README.md")]
+    shown = set(re.findall(r"docs/gallery/([\w-]+)\.png", "\n".join(pages)))
     there = {path.stem: path.stat().st_size for path in (ROOT / "docs" / "gallery").iterdir()}
     assert shown == there.keys() and shown <= gallery.pictures().keys()
     assert max(there.values()) < 200_000
