@@ -46,6 +46,7 @@ from rflav_lib.metrics.distances import frechet
 from rflav_lib.metrics.longform import WindowFeatures, distance_curve, drift_curve
 from rflav_lib.metrics.toy import WORLD
 from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.precision import AUTO, PRECISIONS
 from rflav_lib.provenance import provenance
 from rflav_lib.view import remedies
 
@@ -270,7 +271,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=80, help="of each set (default: %(default)s)")
     parser.add_argument("--windows", type=int, default=10, help="of each clip (default: %(default)s)")
     parser.add_argument("--steps-per-frame", type=int, default=2, help="the paper's N (default: %(default)s)")
-    parser.add_argument("--precision", choices=("bf16", "no"), default="bf16", help="of the training")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=AUTO, help="of the training (default: auto)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     parser.add_argument(
         "--folder", type=Path, default=ROOT / "outputs" / "drift", help="models, and figures of each set"

@@ -38,7 +38,7 @@ from rflav_lib.metrics import long_measures
 from rflav_lib.metrics.audioclip import AudioCLIP
 from rflav_lib.metrics.features import FeatureNetwork
 from rflav_lib.metrics.i3d import I3D
-from rflav_lib.metrics.long_clips import DTYPES, LongSettings, label_of, long_clips, part
+from rflav_lib.metrics.long_clips import LongSettings, label_of, long_clips, part
 from rflav_lib.metrics.loop_table import (
     CALIBRATION_SEED,
     TEST_SEED,
@@ -54,6 +54,7 @@ from rflav_lib.metrics.sync_classifier import train_classifier
 from rflav_lib.metrics.toy import UNSEEN_SEED
 from rflav_lib.metrics.toy_classifier import ToyListener, ToyWatcher
 from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.precision import DTYPES, quick_name
 from rflav_lib.provenance import fingerprint, provenance
 
 BUNDLED = ROOT / "checkpoints" / "toy-landscape"
@@ -239,7 +240,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=4, help="generated, and real (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=240, help="of each (default: %(default)s)")
     parser.add_argument("--steps-per-frame", type=int, default=2, help="the paper's N (default: %(default)s)")
-    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="(default: %(default)s)")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default=quick_name("cpu"),
+        help="of the sampler's matrix products (default: bfloat16 where the processor has instructions for it; here "
+             "%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stride", type=int, default=8, help="from window to window (default: %(default)s)")
     parser.add_argument("--resamples", type=int, default=1000, help="for intervals (default: %(default)s)")

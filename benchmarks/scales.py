@@ -226,7 +226,7 @@ def changed(
 ) -> Clip:
     """The end of a stream that was asked for one class, and from frame `BEFORE_CHANGE` on for another."""
     generator = noise_of(options.seed, number)
-    stream = pipe.stream(options.steps_per_frame, CHANGE_CHUNK, pair[0], guidance, generator, torch.bfloat16)
+    stream = pipe.stream(options.steps_per_frame, CHANGE_CHUNK, pair[0], guidance, generator)
     chunks = [next(stream) for _ in range(BEFORE_CHANGE // CHANGE_CHUNK)]
     stream.y = pair[1]
     chunks += [next(stream) for _ in range(-(-(TO_TURN + options.frames) // CHANGE_CHUNK))]

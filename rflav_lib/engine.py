@@ -10,8 +10,9 @@ What it leaves out, without changing a result beyond rounding:
 - **the laying out of weights.** On CPUs they are packed for the kernels once, and GELU runs inside the product.
 
 With `dtype=torch.bfloat16` matrix products run on bf16 copies of the weights, with everything between them in
-float32. That is not exact, and about twice as fast on processors with bf16 units. `compiled=True` sends windows of
-two frames and more through `torch.compile`: the same numbers within rounding, after a first step that takes minutes.
+float32. That is not exact, and about twice as fast on devices with instructions for it, far slower on others (see
+`rflav_lib.precision`). `compiled=True` sends windows of two frames and more through `torch.compile`: the same numbers
+within rounding, after a first step that takes a minute.
 """
 
 from typing import Any
@@ -22,6 +23,7 @@ from torch import Tensor
 from rflav_lib.arguments import check_dtype
 from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.memory import Memory
+from rflav_lib.precision import warn_if_slow
 from rflav_lib.sampler import Frames, Generators, Guidance, RollingSampler
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.transfer import to_device
@@ -51,6 +53,7 @@ class FastSampler(RollingSampler):
     ) -> None:
         super().__init__(model, schedule, steps_per_frame, guidance_scale, model.memory_layout)
         check_dtype(dtype)
+        warn_if_slow(dtype, model.device)
         self.network = FastTransformer(model, dtype, compiled)
         self._causal, self._null_label = model.config.causal, model.null_label
         self._read: tuple[Tensor, int, tuple[int, ...]] | None = (

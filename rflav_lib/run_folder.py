@@ -79,7 +79,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def record_start(
-    folder: Path, config: YamlConfig, step: int, processes: int, device: str, said: list[str]
+    folder: Path, config: YamlConfig, step: int, processes: int, device: str, precision: str, said: list[str]
 ) -> None:
     """Write config.yaml and add an entry to run.json.
 
@@ -97,6 +97,7 @@ def record_start(
             "seed": settings["seed"],
             "processes": processes,
             "device": device,
+            "precision": precision,
             "command": sys.argv,
             "host": socket.gethostname(),
             "provenance": provenance(device),

@@ -39,6 +39,7 @@ from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.files import refuse_other, whole_folder
 from rflav_lib.image_codec import ImageVAE, decode_latents, encode_frames, load_vae
 from rflav_lib.locks import only_writer
+from rflav_lib.precision import multiplies_bf16
 from rflav_lib.tensor_files import safetensors_errors
 
 WORLDS = ("toy-landscape", "toy-dance")  # of checkpoints/toy-vae; toy-pillar has a codec of its own
@@ -206,12 +207,12 @@ def _train(config: CodecTraining, folder: Path, start: Path | None) -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / 100, 0.5 + 0.5 * math.cos(math.pi * step / config.steps))
     )
-    saved = time.monotonic()
+    saved, quick = time.monotonic(), multiplies_bf16("cpu")
     progress = trange(config.steps, desc="training the codec", unit="step", mininterval=5)
     try:
         for step in progress:
             images, far = pool.draw(config.batch)
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=quick):
                 loss = codec_loss(vae, images, far, config)
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower --learning-rate")

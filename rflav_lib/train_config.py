@@ -8,14 +8,17 @@ from typing import Any
 from rflav_lib import ROOT
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.fusion import FUSIONS
+from rflav_lib.precision import AUTO, PRECISIONS
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.yaml_config import YamlConfig
 
-# fields that say where and how often to write, or how to compute the same: a resumed run may change them
+# fields that a resumed run may change: where and how often to write, how to compute the same, and what a run that went
+# wrong is told to change
 _FREE_TO_CHANGE = {
     "max_steps", "output_dir", "log_every", "sample_every", "sample_frames", "checkpoint_every",
     "keep_checkpoints", "keep_every", "resume", "tracker", "diverged_above", "overfit",
     "prefetch", "torch_compile", "gradient_checkpointing", "fused_optimizer",
+    "learning_rate", "precision",
 }  # fmt: skip
 _SPLIT_OF_THE_BATCH = (
     "batch_size",
@@ -79,7 +82,7 @@ class TrainConfig(YamlConfig):
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     ema_decay: float = 0.999
-    precision: str = "bf16"
+    precision: str = AUTO  # or bf16, no: see rflav_lib.precision
     fused_optimizer: bool = True
     torch_compile: bool = False
     gradient_checkpointing: bool = False
@@ -102,7 +105,7 @@ class TrainConfig(YamlConfig):
             ("world", self.world in CLASSES, f"one of {', '.join(CLASSES)}"),
             ("fusion", self.fusion in FUSIONS, f"one of {', '.join(FUSIONS)}"),
             ("weighting", self.weighting in ("logit_normal", "uniform"), "logit_normal or uniform"),
-            ("precision", self.precision in ("no", "bf16"), "no or bf16"),
+            ("precision", self.precision in PRECISIONS, "auto, bf16 or no"),
             ("tracker", self.tracker in ("tensorboard", "none"), "tensorboard or none"),
             (
                 "clip_frames",

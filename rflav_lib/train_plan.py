@@ -21,6 +21,7 @@ from rflav_lib.data.latent_cache.index import CacheIndex
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.image_codec import find_vae
 from rflav_lib.mel import MelCodec
+from rflav_lib.precision import BF16, chosen
 from rflav_lib.provenance import processor_name
 from rflav_lib.train_batches import Batch
 from rflav_lib.train_checks import check_cache, check_data, check_output, check_start
@@ -134,7 +135,7 @@ def saved_bytes(settings: dict, batch: int, precision: str, device: torch.device
         inputs = replace(
             random_batch(settings, batch, "cpu"), y=None
         )  # the values of labels cannot be looked at
-        autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+        autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == BF16)
         kept_here = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
         with kept_here, autocast, fast_attention(device):
             loss = loss_of(model, inputs)
@@ -145,9 +146,10 @@ def saved_bytes(settings: dict, batch: int, precision: str, device: torch.device
 
 def activation_bytes(config: TrainConfig, settings: dict, device: torch.device) -> int:
     """Bytes of a micro-batch between forward and backward; with checkpointing, one block's and all blocks' inputs."""
+    precision = chosen(config.precision, device)
     if not config.gradient_checkpointing:
-        return saved_bytes(settings, config.batch_size, config.precision, device)
-    around = saved_bytes({**settings, "depth": 1}, config.batch_size, config.precision, device)
+        return saved_bytes(settings, config.batch_size, precision, device)
+    around = saved_bytes({**settings, "depth": 1}, config.batch_size, precision, device)
     tokens = (settings["latent_size"] // settings["patch_size"]) ** 2 + settings["mel_frames"]
     frames = settings["window"] + settings["sink_frames"] + settings["context_frames"]
     block_input = 4 * config.batch_size * frames * tokens * settings["hidden_size"]
@@ -157,7 +159,7 @@ def activation_bytes(config: TrainConfig, settings: dict, device: torch.device) 
 def matmul_speed(device: torch.device, precision: str) -> float:
     """FLOPs a second of a square matrix product: what the device can do at most, in the run's precision."""
     size = 8192 if device.type == "cuda" else 1024
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = torch.bfloat16 if precision == BF16 else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best = min(timed(lambda: a @ b, device) for _ in range(8))
     return 2 * size**3 / best
@@ -178,7 +180,8 @@ def step_seconds(
     config: TrainConfig, settings: dict, flops: int, peak_bytes: int, device: torch.device
 ) -> tuple[float, str]:
     """Seconds of an optimizer step on this device, and how they were found: timed where it fits, else estimated."""
-    speed = matmul_speed(device, config.precision)
+    precision = chosen(config.precision, device)
+    speed = matmul_speed(device, precision)
     estimate = flops / (ASSUMED_SHARE * speed)
     free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available
     if estimate > LONGEST_STEP or 1.5 * peak_bytes > free:
@@ -186,7 +189,7 @@ def step_seconds(
             "a step takes too long to try" if estimate > LONGEST_STEP else "a step does not fit into memory"
         )
         return estimate, (
-            f"estimated from a measured matmul of {speed / 1e12:.3g} TFLOP/s in {config.precision}, of which "
+            f"estimated from a measured matmul of {speed / 1e12:.3g} TFLOP/s in {precision}, of which "
             f"{ASSUMED_SHARE:.0%} are assumed, because {reason}"
         )
     with torch.random.fork_rng(), torch.device(device):
@@ -195,8 +198,10 @@ def step_seconds(
 
     def step() -> None:
         for _ in range(config.accumulation_steps):
-            enabled = config.precision == "bf16"
-            with torch.autocast(device.type, torch.bfloat16, enabled=enabled), fast_attention(device):
+            with (
+                torch.autocast(device.type, torch.bfloat16, enabled=precision == BF16),
+                fast_attention(device),
+            ):
                 loss = loss_of(model, batch, config.weighting)
             with fast_attention(device):
                 loss.backward()

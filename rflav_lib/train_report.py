@@ -37,7 +37,13 @@ class Reporter:
         run, accelerator = self._run, self._run.accelerator
         run_folder.forget_after(self._folder, run.step)
         run_folder.record_start(
-            self._folder, run.config, run.step, accelerator.num_processes, accelerator.device.type, said
+            self._folder,
+            run.config,
+            run.step,
+            accelerator.num_processes,
+            accelerator.device.type,
+            accelerator.mixed_precision,
+            said,
         )
 
     def log(self, state: "TrainState") -> None:

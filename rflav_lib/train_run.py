@@ -28,6 +28,7 @@ from rflav_lib.flow import (
 from rflav_lib.image_codec import load_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.precision import chosen
 from rflav_lib.train_batches import Batch, BatchSource, RollOutBatch, Samples
 from rflav_lib.train_checks import check_data
 from rflav_lib.train_config import TrainConfig
@@ -221,16 +222,13 @@ class TrainRun:
 def make_accelerator(config: TrainConfig) -> Accelerator:
     """Accelerate's engine for a run; bf16 means autocast, the weights stay float32."""
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if (
-        AcceleratorState._shared_state
-        and AcceleratorState().mixed_precision != config.precision
-        and not several
-    ):
+    precision = chosen(config.precision, torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision and not several:
         AcceleratorState._reset_state()  # a notebook may hold two runs of different precision
     return Accelerator(
         cpu=several
         and not torch.accelerator.is_available(),  # else each process would think that it is alone
-        mixed_precision=config.precision,
+        mixed_precision=precision,
         gradient_accumulation_steps=config.accumulation_steps,
         log_with=None if config.tracker == "none" else config.tracker,
         project_dir=config.output_path,

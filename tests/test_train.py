@@ -191,8 +191,8 @@ def test_interrupt_waits_for_the_end_of_the_block():
 
 def test_another_config_is_refused_by_name(tmp_path):
     list(train(tiny_config(tmp_path)))
-    with pytest.raises(ValueError, match="another config .learning_rate 0.001 -> 0.002"):
-        next(train(tiny_config(tmp_path, learning_rate=2e-3)))
+    with pytest.raises(ValueError, match="another config .weight_decay 0.01 -> 0.02"):
+        next(train(tiny_config(tmp_path, weight_decay=0.02)))
     with pytest.raises(ValueError, match="holds a run already"):
         next(train(tiny_config(tmp_path, resume=False)))
 
@@ -218,6 +218,12 @@ def test_divergence_stops_and_names_the_last_good_checkpoint(tmp_path):
             if state.step == 4:
                 state.run.model.audio_head.linear.bias.data.fill_(float("inf"))
     assert list_checkpoints(config.output_path / "checkpoints")[-1].name == "step-000003"
+    # what the message says can be done
+    *_, last = train(tiny_config(tmp_path, learning_rate=1e-4, precision="no"))
+    assert last.step == config.max_steps
+    _, again = json.loads((config.output_path / "run.json").read_text(encoding="utf-8"))["starts"]
+    assert again["from_step"] == 3 and again["precision"] == "no"
+    assert "learning_rate 0.001 -> 0.0001" in again["changed"]
 
 
 def test_steps_that_went_wrong_unseen_are_not_saved_as_the_last_good_ones(tmp_path):

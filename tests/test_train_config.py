@@ -205,7 +205,7 @@ def test_the_batch_may_be_split_in_another_way(split, processes):
             1,
             "here: made with another config .fusion 'conditioned_average' -> 'average'.",
         ),
-        ({"learning_rate": 1.0, "seed": 2}, 1, "seed 0 -> 2, learning_rate 0.001 -> 1.0"),
+        ({"weight_decay": 1.0, "seed": 2}, 1, "seed 0 -> 2, weight_decay 0.01 -> 1.0"),
         ({"batch_size": 4}, 1, "batch_size 8 -> 4; samples a step 8 -> 4"),
         ({}, 2, "processes 1 -> 2; samples a step 8 -> 16"),
     ],

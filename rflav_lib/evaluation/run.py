@@ -202,7 +202,9 @@ def evaluate(config: EvaluateConfig, command: str | None = None) -> Iterator[Eva
         evaluation.check()
         if main:
             _remember_windows(evaluation)
-            run_folder.record_start(config.output_path, config, 0, state.num_processes, device, [])
+            run_folder.record_start(
+                config.output_path, config, 0, state.num_processes, device, config.precision, []
+            )
         for clips, make in evaluation.made().values():
             yield from make_clips(clips, make, state)
             for sampler in evaluation.samplers.values():

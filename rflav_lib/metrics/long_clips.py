@@ -13,9 +13,9 @@ from tqdm.auto import tqdm
 from rflav_lib.files import read_json, whole, write_json
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.precision import DTYPES
 
 CHUNK = 40  # frames decoded at once
-DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class LongSettings:
         model: checksum of the weights, see `rflav_lib.provenance.fingerprint`.
         frames: of each clip.
         steps_per_frame: the paper's N.
-        dtype: of matrix products, "float32" or "bfloat16".
+        dtype: of matrix products, of `rflav_lib.precision.DTYPES`.
         seed: of all noise.
     """
 
     model: str
     frames: int = 240
     steps_per_frame: int = 2
-    dtype: str = "bfloat16"
+    dtype: str = "float32"
     seed: int = 0
 
 

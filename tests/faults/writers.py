@@ -90,7 +90,9 @@ WRITERS: dict[str, Callable[[Path, int], None]] = {
     "kept figures": lambda folder, seed: experiments.kept(folder / f"{seed}.json", lambda: {"words": LONG}),
     "tables": lambda folder, seed: write_tables(folder / "target.md", LONG),
     "metrics.jsonl": lambda folder, seed: run_folder.append_metrics(folder, {"step": seed, "words": LONG}),
-    "run.json": lambda folder, seed: run_folder.record_start(folder, TrainConfig(), seed, 1, "cpu", [LONG]),
+    "run.json": lambda folder, seed: run_folder.record_start(
+        folder, TrainConfig(), seed, 1, "cpu", "no", [LONG]
+    ),
     "fetch.lock.json": lambda folder, seed: LockFile(folder).record(f"{seed}", Locked(LONG, 1, "00")),
 }
 

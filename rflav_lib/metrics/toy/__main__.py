@@ -16,10 +16,10 @@ from tqdm.auto import tqdm
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.files import output_file
 from rflav_lib.locks import only_writer
-from rflav_lib.metrics.long_clips import DTYPES
 from rflav_lib.metrics.toy.figures import table
 from rflav_lib.metrics.toy.report import EXACT, GENERATED, Measurement
 from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.precision import DTYPES
 
 INTERRUPTED = 130
 

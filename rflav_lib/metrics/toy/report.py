@@ -7,7 +7,6 @@ from typing import Any
 
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import read_json, write_json
-from rflav_lib.metrics.long_clips import DTYPES
 from rflav_lib.metrics.toy.clips import (
     BATCH,
     UNSEEN_SEED,
@@ -21,6 +20,7 @@ from rflav_lib.metrics.toy.clips import (
 from rflav_lib.metrics.toy.figures import Figure, per_class, summarise
 from rflav_lib.metrics.toy.reading import Reading, read_clip
 from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.precision import DTYPES
 from rflav_lib.provenance import fingerprint, provenance
 
 GENERATED, REAL, CODECS = "generated", "real", "real through codecs"

@@ -103,7 +103,7 @@ def make_run(folder: Path) -> list[Path]:
     config = tiny_config(folder)
     for step in range(1, 6):
         run_folder.append_metrics(folder, {"step": step, "loss": 1 / step})
-    run_folder.record_start(folder, config, 0, 1, "cpu", [])
+    run_folder.record_start(folder, config, 0, 1, "cpu", "no", [])
     (folder / ".running.json").write_text(json.dumps({"host": "here", "pid": 1, "since": "now"}))
     return [folder / name for name in ("metrics.jsonl", "run.json", ".running.json")]
 
