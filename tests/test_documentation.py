@@ -15,9 +15,9 @@ from accelerate.commands.launch import launch_command_parser
 from papermill.cli import papermill
 from torch.distributed.run import get_args_parser
 
-from rflav_lib.clip_stream import ClipStream
 from rflav_lib.data.latent_cache.config import LatentsConfig
 from rflav_lib.evaluation.config import EvaluateConfig
+from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.train_config import TrainConfig
 from tests.documentation import (
@@ -190,7 +190,7 @@ FREE = {"play_or_save": None}
 
 @pytest.fixture
 def reader(tmp_path, monkeypatch):
-    """A folder with the files that README speaks of, a small model for the bundled one, and streams that end."""
+    """A folder with the files that README speaks of, and a small model for the bundled one."""
     monkeypatch.chdir(tmp_path)
     small = {"rate": 16000, "size": (64, 64)}
     for name, seconds in (
@@ -206,16 +206,6 @@ def reader(tmp_path, monkeypatch):
         file.writeframes((3000 * np.sin(np.arange(8000))).astype("<i2").tobytes())
     model = tiny_pipeline()
     monkeypatch.setattr(RFLAVPipeline, "from_pretrained", lambda folder: model)
-    made, further = [], ClipStream.__next__
-
-    def ends(self):
-        made.append(self)
-        if len(made) > 2:
-            raise StopIteration
-        return further(self)
-
-    monkeypatch.setattr(ClipStream, "__next__", ends)
-    return made
 
 
 def smaller(code: str) -> str:
@@ -228,12 +218,14 @@ def smaller(code: str) -> str:
 
 
 def test_readme_s_python_runs_in_order(reader):
-    namespace, run = {"play_or_save": lambda clip: None}, []
+    seen: list[Clip] = []
+    namespace, run = {"play_or_save": seen.append}, []
     for block in python_blocks(ROOT / "README.md"):
         if not block.text.startswith(tuple(ONLY_NAMES)):
             run.append(block)
             exec(compile(smaller(block.text), "README.md", "exec"), namespace)  # noqa: S102 - our own README
-    assert len(run) == 4 and len(reader) == 3
+    assert len(run) == 5 and [len(clip) for clip in seen] == [2] * 20
+    assert len(next(namespace["stream"])) == 2, "the stream that went on"
     assert Path("fireworks.mp4").is_file() and Path("later.pt").is_file()
     assert namespace["folder"][0]["frames"].shape == (10, 64, 64, 3)
 
