@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 from benchmarks import ablations_cost, study
 from rflav_lib import experiments
 from rflav_lib.allocator import keep_freed_memory
+from rflav_lib.data.seeds import GIVEN_SEED, REFERENCE_SEED, control_seed
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.media import Clip
 from rflav_lib.metrics.comparison import interval
@@ -37,7 +38,6 @@ N = 4
 """Steps per frame of all settings that do not say otherwise."""
 FEATURE_FRAMES = 16
 """Frames of the windows that the stand-ins of I3D and AudioCLIP see, as in the paper."""
-GIVEN_SEED = 2_000_039  # clips whose sound or picture is given; no training draws from it
 BATCH = 20
 
 
@@ -100,7 +100,7 @@ def clips_of(pipe: RFLAVPipeline, setting: Setting, options: argparse.Namespace,
         return experiments.made(pipe, options.clips, options.frames, setting.steps, seed, BATCH)
     if setting.source in ("a2v", "v2a"):
         return completed(pipe, setting, options, seed)
-    real = experiments.real(WORLD, options.clips, options.frames, experiments.control_seed(seed))
+    real = experiments.real(WORLD, options.clips, options.frames, control_seed(seed))
     if setting.source == "real":
         return real
     return experiments.coded(real, pipe, "through the codecs")
@@ -118,7 +118,7 @@ def figures(pipe: RFLAVPipeline, clips: Sequence[Clip], options: argparse.Namesp
         "events within 100 ms": statistics.mean(close) if close else None,
         "clips with an offset": len(offsets),
     }
-    reference = experiments.real(WORLD, options.clips, options.frames, experiments.REFERENCE_SEED)
+    reference = experiments.real(WORLD, options.clips, options.frames, REFERENCE_SEED)
     ours, real = (experiments.windows(part, FEATURE_FRAMES) for part in (clips, reference))
     for side in experiments.SIDES:
         theirs, made = (part[side].values.flatten(0, 1) for part in (real, ours))

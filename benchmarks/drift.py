@@ -38,6 +38,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT, experiments
 from rflav_lib.allocator import keep_freed_memory
+from rflav_lib.data.seeds import REFERENCE_SEED
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import output_file, write_json
 from rflav_lib.media import Clip
@@ -239,7 +240,7 @@ class Study:
         return self._reference
 
     def _measure_reference(self, pipe: RFLAVPipeline) -> Figures:
-        clips = experiments.real(WORLD, REFERENCE_CLIPS, REFERENCE_FRAMES, experiments.REFERENCE_SEED)
+        clips = experiments.real(WORLD, REFERENCE_CLIPS, REFERENCE_FRAMES, REFERENCE_SEED)
         clips = experiments.coded(clips, pipe, "reference")
         found = experiments.windows(clips, WINDOW, REFERENCE_STRIDE)
         return {

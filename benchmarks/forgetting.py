@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from benchmarks import study
 from rflav_lib import experiments
 from rflav_lib.allocator import keep_freed_memory
+from rflav_lib.data.seeds import HIDING_SEED
 from rflav_lib.data.toy import ToyClip, make_clip
 from rflav_lib.data.toy_scenes.pillar import HIDDEN_FRAMES
 from rflav_lib.data.toy_scenes.scene import NUM_HUES
@@ -37,7 +38,6 @@ from rflav_lib.provenance import provenance
 from rflav_lib.view import forgetting as forgetting_view
 
 WORLD = "toy-pillar"
-UNSEEN_SEED = 2_000_047  # real clips that models are given the beginning of; no training draws from it
 HISTORY = 20
 """Real frames before the ball is hidden; the ball is in view in all of them, and no window is longer."""
 AFTER = 12
@@ -61,7 +61,7 @@ def unseen_clip(label: int, index: int) -> tuple[ToyClip, int]:
     frames = (
         2 * (26 + HIDDEN_FRAMES[label]) + AFTER
     )  # in view for 26 frames at most, away, and all that again
-    made = make_clip(WORLD, UNSEEN_SEED, index, frames, label)
+    made = make_clip(WORLD, HIDING_SEED, index, frames, label)
     second = [event.time for event in made.events if event.kind == "hidden"][1]
     return made, int(np.ceil(10 * second - 0.5))
 

@@ -47,6 +47,7 @@ from benchmarks.generation_alone import (
 )
 from rflav_lib import profiling
 from rflav_lib.files import write_json
+from rflav_lib.precision import quick_dtype
 from rflav_lib.provenance import provenance
 from rflav_lib.sampler import Frames
 from rflav_lib.schedule import RollingSchedule
@@ -202,8 +203,9 @@ def streaming(options: argparse.Namespace, found: dict[str, float], write: Write
     from rflav_lib.pipeline import RFLAVPipeline  # here, as it needs the libraries of media files
 
     pipe = RFLAVPipeline.from_pretrained(BUNDLED).to(options.device)
-    kinds = [("float32", None, False), ("bf16", torch.bfloat16, False)]
-    kinds += [("compiled bf16", torch.bfloat16, True)] * options.compiled
+    quick = quick_dtype(options.device)
+    kinds = [("float32", None, False)] + [("bf16", quick, False)] * (quick is not None)
+    kinds += [("compiled float32" if quick is None else "compiled bf16", quick, True)] * options.compiled
     print("\nwith picture and sound (real time is 10 frames/s)")
     for (kind, dtype, compiled), steps in itertools.product(kinds, (2, 6)):
         generator = torch.Generator().manual_seed(0)

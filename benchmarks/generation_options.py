@@ -9,8 +9,10 @@ import torch
 
 from benchmarks.generation_alone import KINDS, TF32
 from rflav_lib.files import output_file
+from rflav_lib.precision import multiplies_bf16
 
 COMPILED = [name for name in KINDS if name.startswith("compiled")]
+BF16 = [name for name in KINDS if name.endswith("bf16")]
 
 
 def parse(arguments: list[str], about: str, models: Iterable[str]) -> argparse.Namespace:
@@ -27,7 +29,8 @@ def parse(arguments: list[str], about: str, models: Iterable[str]) -> argparse.N
     )
     parser.add_argument(
         "--samplers", nargs="*", choices=KINDS, metavar="NAME",
-        help=f"only these, of {', '.join(KINDS)}; no name: none (default: all that fit, compiled ones if asked for)",
+        help=f"only these, of {', '.join(KINDS)}; no name: none (default: all that fit and are quick here, "
+             "compiled ones if asked for)",
     )  # fmt: skip
     parser.add_argument("--given", action="store_true", help="measure audio-to-video and video-to-audio too")
     parser.add_argument("--profile", action="store_true", help="say where the time goes")
@@ -45,8 +48,10 @@ def parse(arguments: list[str], about: str, models: Iterable[str]) -> argparse.N
             parser.error(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         parser.error("--device cuda: there is no CUDA device here")
-    left_out = ([] if options.compiled else COMPILED) + ([TF32] if options.device == "cpu" else [])
     if options.samplers is None:
+        left_out = ([] if options.compiled else COMPILED) + ([TF32] if options.device == "cpu" else [])
+        # many times as slow as float32 where there are no instructions for it: nobody waits for that unasked
+        left_out += [] if multiplies_bf16(options.device) else BF16
         options.samplers = [name for name in KINDS if name not in left_out]
     elif TF32 in options.samplers and options.device == "cpu":
         parser.error(f"--samplers {TF32!r}: only GPUs have TF32; give --device cuda")

@@ -72,7 +72,7 @@ def measure(
             start = time.perf_counter()
             batch = drawer.draw(step, range(config.batch_size)).to(torch.device(device))
             drawn = time.perf_counter()
-            loss_of(model, batch).backward()
+            loss_of(model, batch, config.window).backward()
             optimizer.step()
             optimizer.zero_grad()
             if device != "cpu":

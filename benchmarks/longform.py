@@ -31,6 +31,7 @@ from PIL import Image
 
 from rflav_lib import ROOT, experiments
 from rflav_lib.allocator import keep_freed_memory
+from rflav_lib.data.seeds import CONTROL_SEED, UNSEEN_SEED
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import output_file, whole
 from rflav_lib.media import Clip
@@ -51,16 +52,15 @@ from rflav_lib.metrics.loop_table import (
 from rflav_lib.metrics.loops import distance_matrix, lpips_rows, read_loops
 from rflav_lib.metrics.perceptual import Perceptual
 from rflav_lib.metrics.sync_classifier import train_classifier
-from rflav_lib.metrics.toy import UNSEEN_SEED
+from rflav_lib.metrics.toy import world_of
 from rflav_lib.metrics.toy_classifier import ToyListener, ToyWatcher
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.precision import DTYPES, quick_name
 from rflav_lib.provenance import fingerprint, provenance
 
 BUNDLED = ROOT / "checkpoints" / "toy-landscape"
-REFERENCE_SEED = 2_000_029  # real clips that distances are measured from: neither trained on nor the control
+REFERENCE_SEED = CONTROL_SEED  # real clips that distances are measured from; the control is UNSEEN_SEED's
 REFERENCE_CLIPS = 40
-WORLDS = ("toy-landscape", "toy-dance")
 SHORTEST = 160  # frames: ten windows that do not overlap
 SHORT_LOOPS = 120  # frames: the loop test at the 12 s of an average AIST clip, and at the whole length
 EXAMPLES = 2  # clips whose strip and matrix are kept
@@ -280,7 +280,7 @@ def main(arguments: list[str]) -> int:
     try:
         pipe = RFLAVPipeline.from_pretrained(options.checkpoint)
         pipe.set_progress_bar_config(disable=True)
-        options.world = options.world or (WORLDS[0] if pipe.transformer.config.num_classes else WORLDS[1])
+        options.world = options.world or world_of(pipe)
         report = long_measures.plain(measure(pipe, options))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from benchmarks import ablations, study
 from rflav_lib import experiments
 from rflav_lib.allocator import keep_freed_memory
+from rflav_lib.data.seeds import GIVEN_SEED
 from rflav_lib.data.windows import draw_place
 from rflav_lib.flow import VelocityModel, expand_time, rolling_flow_errors
 from rflav_lib.image_codec import encode_frames
@@ -135,7 +136,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> study.Run:
     found = {"setting": name, "seed": seed, **ablations.budget(options),
              "figures": ablations.figures(pipes[0], clips, options), "provenance": provenance()}  # fmt: skip
     if name in ("base", "uniform"):
-        unseen = experiments.real(WORLD, options.clips, options.frames, ablations.GIVEN_SEED)
+        unseen = experiments.real(WORLD, options.clips, options.frames, GIVEN_SEED)
         found["errors"] = errors(pipes[name == "uniform"], unseen)
     return found
 

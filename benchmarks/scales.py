@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
 from rflav_lib.allocator import keep_freed_memory
+from rflav_lib.data.seeds import RANGE_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_tracking.classing import picture_features, sound_features
 from rflav_lib.evaluation.sampling import noise_of
@@ -52,7 +53,6 @@ CONDITION_SCALES = (0.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 GUIDANCE_SCALES = (1.0, 1.5, 2.0, 3.0, 5.0)
 BEFORE_CHANGE, TO_TURN, CHANGE_CHUNK = 30, 40, 10
 """Frames of a stream before its class is changed, and frames that it then has to turn before it is read."""
-RANGE_SEED = 2_000_017  # real clips that say what is usual: neither seen in training nor among those measured
 RANGE_CLIPS = 40  # of each class
 Figures = dict[str, Any]
 

@@ -30,10 +30,11 @@ from rflav_lib.data.windows import Window, draw_place
 from rflav_lib.files import output_file, write_json
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.peak_memory import working_bytes
+from rflav_lib.profiling import peak_flops
 from rflav_lib.provenance import provenance
 from rflav_lib.train_batches import BatchSource, Samples
 from rflav_lib.train_config import TrainConfig
-from rflav_lib.train_plan import count_flops, loss_of, matmul_speed
+from rflav_lib.train_plan import count_flops, loss_of
 from rflav_lib.train_run import BETAS, MODEL_KEYS, fast_attention, make_accelerator, prepared_for_speed
 from rflav_lib.transformer import RFLAVTransformer
 
@@ -144,13 +145,13 @@ class Loop:
         batch = self.batches.take(self.step_number, 0)
         self.step_number += 1
         if self.setting == "plain":
-            loss = loss_of(self.model, batch)
+            loss = loss_of(self.model, batch, self.config.window)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm, foreach=False)
             loss.item()
         else:
             with fast_attention(self.device):
-                self.accelerator.backward(loss_of(self.model, batch))
+                self.accelerator.backward(loss_of(self.model, batch, self.config.window))
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -310,7 +311,7 @@ def main(arguments: list[str]) -> None:
         "mel_frames": 10,
     }
     flops = count_flops({**settings, **{key: getattr(config, key) for key in MODEL_KEYS}})
-    speed = matmul_speed(torch.device(options.device), "bf16")
+    speed = peak_flops(torch.bfloat16, torch.device(options.device))
 
     def write(found: list[Measured]) -> None:
         report = {

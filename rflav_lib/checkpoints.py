@@ -188,6 +188,7 @@ def _facts(path: Path) -> dict[str, Any]:
             raise ValueError(f"run.json: {key} is {facts[key]!r}")
     if facts["step"] != step_of(path):
         raise ValueError(f"run.json is of step {facts['step']}")
+    # types and values of what this version knows; `differences` refuses other keys, which are no damage
     TrainConfig.from_mapping(
         {key: value for key, value in facts["config"].items() if key in vars(TrainConfig())}
     )

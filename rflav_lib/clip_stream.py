@@ -5,10 +5,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from rflav_lib.arguments import whole_number
+from rflav_lib.image_codec import ImageVAE
 from rflav_lib.media import Clip
 from rflav_lib.memory import Memory
 from rflav_lib.provenance import fingerprint
@@ -18,7 +18,9 @@ from rflav_lib.stream_state import (
     check_keys,
     check_settings,
     counts_of,
+    finite,
     noise_of,
+    vocoder_of,
     waiting_of,
     window_of,
 )
@@ -49,7 +51,7 @@ class ClipStream:
         chunk_frames: int,
         y: "Label | None",
         generator: torch.Generator | None,
-        vae: AutoencoderKL | None = None,
+        vae: ImageVAE | None = None,
         warm_frames: int = 0,
     ) -> None:
         chunk_frames = whole_number(chunk_frames, "chunk_frames")
@@ -193,7 +195,7 @@ class ClipStream:
         latents, sound = waiting_of(state, like[0])
         frames_made, warm_frames = counts_of(state)
         vocoder = self._pipeline.vocoder.stream(batch=1)
-        vocoder.load_state_dict(state["vocoder"])
+        vocoder.load_state_dict(vocoder_of(state))
         chunk_frames = whole_number(state.get("chunk_frames", self._chunk_frames), "chunk_frames")
         parts = {
             "_window": window, "_memory": memory, "_latents": latents, "_sound": sound, "_vocoder": vocoder,
@@ -225,7 +227,9 @@ class ClipStream:
         slots = {name: state[name].to(getattr(like, name)) for name in ("video", "audio")}
         if any(slots[name].shape != getattr(like, name).shape for name in slots):
             raise ValueError("this state is damaged: its memory has other shapes than its layout says")
-        return replace(like, **slots, emitted=state["emitted"])
+        for name, slot in slots.items():
+            finite(slot, f"{name} memory")
+        return replace(like, **slots, emitted=whole_number(state["emitted"], "emitted", least=0))
 
     def _advance(self) -> None:
         """Clear one more frame of the window, and give its mel segment to the vocoder."""

@@ -1,20 +1,23 @@
 """Whether the parts of a pipeline fit each other."""
 
-from diffusers import AutoencoderKL
+from typing import TypeAlias
 
+from rflav_lib.hifigan import HiFiGAN
+from rflav_lib.image_codec import ImageVAE
 from rflav_lib.mel import MelCodec
 from rflav_lib.transformer import RFLAVTransformer
 from rflav_lib.vocoder import GriffinLim
 
+Vocoder: TypeAlias = GriffinLim | HiFiGAN
 SOUND_KEYS = ("sample_rate", "n_mels", "hop_length", "n_fft", "win_length", "f_min", "f_max")
 """What a mel codec and its vocoder have to agree about."""
 
 
 def check_fit(
     transformer: RFLAVTransformer,
-    vae: AutoencoderKL,
+    vae: ImageVAE,
     mel: MelCodec,
-    vocoder: GriffinLim,
+    vocoder: Vocoder,
     class_names: list[str],
 ) -> None:
     """Raise a ValueError unless the parts of a pipeline fit each other; it names what does not."""

@@ -21,11 +21,12 @@ from scipy import stats
 from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
+from rflav_lib.data.seeds import CONTROL_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.files import read_json, write_json
 from rflav_lib.media import Clip
 from rflav_lib.metrics.longform import WindowFeatures, window_features, window_starts
-from rflav_lib.metrics.toy import read_clip, summarise, through_codecs
+from rflav_lib.metrics.toy import WORLD, read_clip, summarise, through_codecs, world_of
 from rflav_lib.metrics.toy_classifier import ToyListener, ToyWatcher
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.train import run_to_the_end
@@ -50,8 +51,6 @@ FINE_TUNED: dict[str, Any] = {
 answer, such as what happens to it after the first window."""
 SIDES = ("picture", "sound")
 """What features and distances are taken of, see `windows`."""
-CONTROL_SEED = 2_000_029  # real clips beside generated ones: neither trained on nor among the references
-REFERENCE_SEED = 2_000_033  # real clips that distances are taken to
 
 
 def trained(
@@ -113,14 +112,6 @@ def real(world: str, count: int, num_frames: int, seed: int = CONTROL_SEED) -> l
     return [make_clip(world, seed, index, num_frames, label).clip for index, label in enumerate(labels)]
 
 
-def control_seed(seed: int) -> int:
-    """The world's seed of the real clips that stand beside the models of seed `seed` of a study.
-
-    They are other clips for each, and never those that distances are taken to.
-    """
-    return CONTROL_SEED + 1_000 * seed
-
-
 def coded(clips: Sequence[Clip], pipeline: RFLAVPipeline, name: str, streamed: bool = False) -> list[Clip]:
     """Clips through image codec, mel and vocoder, as generated ones come out of them; `name` stands at the bar.
 
@@ -137,11 +128,11 @@ def measured(pipeline: RFLAVPipeline, clips: Sequence[Clip]) -> dict[str, dict[s
     See `rflav_lib.metrics.toy`: class seen, class heard, offset of sound and picture, share of events in time.
 
     Raises:
-        ValueError: the model has no classes, as one of toy-dance.
+        ValueError: the model is of another world, as of toy-dance or toy-pillar.
     """
-    labels = labels_in_turn(len(clips), pipeline.transformer.config.num_classes)
-    if labels is None:
-        raise ValueError("these trackers read toy-landscape: the model has no classes")
+    if (world := world_of(pipeline)) != WORLD:
+        raise ValueError(f"these trackers read {WORLD}: the model is of {world}")
+    labels = [index % len(CLASSES[WORLD]) for index in range(len(clips))]
     return summarise([read_clip(clip, asked, pipeline) for clip, asked in zip(clips, labels, strict=True)])
 
 

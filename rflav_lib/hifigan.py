@@ -48,11 +48,13 @@ class HiFiGAN(ModelMixin, ConfigMixin):
         super().__init__()
         if len(upsample_rates) != len(upsample_kernel_sizes):
             raise ValueError(
-                f"{len(upsample_rates)} upsample_rates, {len(upsample_kernel_sizes)} kernel sizes"
+                f"upsample_rates and upsample_kernel_sizes must be as many, not {len(upsample_rates)} and "
+                f"{len(upsample_kernel_sizes)}"
             )
         if len(resblock_kernel_sizes) != len(resblock_dilation_sizes):
             raise ValueError(
-                f"{len(resblock_kernel_sizes)} resblock kernels, {len(resblock_dilation_sizes)} dilations"
+                f"resblock_kernel_sizes and resblock_dilation_sizes must be as many, not {len(resblock_kernel_sizes)} "
+                f"and {len(resblock_dilation_sizes)}"
             )
         if upsample_initial_channel % 2 ** len(upsample_rates):
             raise ValueError(
@@ -176,11 +178,6 @@ class HiFiGANStream:
     def _begin(self) -> None:
         self._frames = torch.zeros(self.batch, self.vocoder.config.n_mels, 0)  # context, then what waits
         self._context = 0  # frames of it that have their sound already
-
-    @property
-    def delay(self) -> int:
-        """Mel frames that may be kept back at most."""
-        return self.BLOCK + self.vocoder.reach - 1
 
     def push(self, log_mel: Tensor) -> Tensor:
         """Natural log-mel (b m frames) -> the samples that are complete (b s); s may be 0.

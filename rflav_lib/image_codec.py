@@ -4,9 +4,9 @@ Images are float (k 3 h w) in [-1, 1]; frames are uint8 (k h w 3). Latents are (
 VAE's own `shift_factor` and `scaling_factor`, so that the flow model sees values of about unit spread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from rflav_lib import ROOT
 from rflav_lib.model_folder import check_finite, opening
 
 ImageVAE: TypeAlias = AutoencoderKL | AutoencoderTiny
+KINDS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
 DEFAULT_BATCH = 32  # frames at once; it bounds the memory of a long clip
 
@@ -32,16 +33,36 @@ def find_vae(place: str | Path) -> tuple[str, type[AutoencoderKL | AutoencoderTi
     Raises:
         ValueError: there is none, or it is of another kind.
     """
+    place, config = _described(place)
+    return place, KINDS[config.get("_class_name", "AutoencoderKL")]
+
+
+def latent_layout(place: str | Path) -> tuple[int, int]:
+    """Channels of an image VAE's latents, and its `reduction`, by its description alone; found as `find_vae` does.
+
+    Raises:
+        ValueError: as `find_vae`, or the description does not say them.
+    """
+    place, config = _described(place)
+    channels = config.get("latent_channels")
+    if type(channels) is not int or channels < 1:
+        raise ValueError(f"{place}: config.json says latent_channels {channels!r}, not how many there are")
+    with opening(place):
+        return channels, reduction(config)
+
+
+def _described(place: str | Path) -> tuple[str, Mapping[str, Any]]:
+    """Where an image VAE lies, and what its config.json says. Raises ValueError as `find_vae` does."""
     place = str(ROOT / place if (ROOT / place).is_dir() else place)
-    kinds = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
     with opening(place):
         try:
-            kind = AutoencoderKL.load_config(place).get("_class_name", "AutoencoderKL")
+            config = AutoencoderKL.load_config(place)
         except OSError as error:
             raise ValueError(f"{place}: no image VAE here: {str(error).splitlines()[0]}") from error
-    if kind not in kinds:
-        raise ValueError(f"{place}: a {kind}, not one of {', '.join(kinds)}")
-    return place, kinds[kind]
+        kind = config.get("_class_name", "AutoencoderKL")
+    if kind not in KINDS:
+        raise ValueError(f"{place}: a {kind}, not one of {', '.join(KINDS)}")
+    return place, config
 
 
 def load_vae(place: str | Path) -> ImageVAE:
@@ -138,9 +159,19 @@ def decode_latents(vae: ImageVAE, latents: Tensor, batch_size: int = DEFAULT_BAT
     return rearrange(images, "k c h w -> k h w c")
 
 
-def reduction(vae: ImageVAE) -> int:
-    """Pixels a latent stands for along each side: 2 for each halving in the encoder (Stable Diffusion: 8)."""
-    blocks = getattr(vae.config, "encoder_block_out_channels", None) or vae.config.block_out_channels
+def reduction(vae: ImageVAE | Mapping[str, Any]) -> int:
+    """Pixels a latent stands for along each side: 2 for each halving in the encoder (Stable Diffusion: 8).
+
+    Args:
+        vae: a codec, or the config of one.
+
+    Raises:
+        ValueError: a config that does not list its blocks.
+    """
+    config = vae if isinstance(vae, Mapping) else vae.config
+    blocks = config.get("encoder_block_out_channels") or config.get("block_out_channels")
+    if not isinstance(blocks, list | tuple) or not blocks:
+        raise ValueError(f"block_out_channels is {blocks!r}, and no list of the encoder's blocks")
     return 2 ** (len(blocks) - 1)
 
 

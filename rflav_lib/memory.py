@@ -20,6 +20,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from rflav_lib.arguments import whole_number
 from rflav_lib.transfer import to_device
 
 
@@ -28,7 +29,7 @@ class MemoryLayout:
     """How many slots there are: `sinks` in front, `context` behind them, next to the window.
 
     Raises:
-        ValueError: a number below 0.
+        ValueError: what is no whole number, or below 0.
     """
 
     sinks: int = 0
@@ -36,8 +37,8 @@ class MemoryLayout:
 
     def __post_init__(self) -> None:
         for name in ("sinks", "context"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+            # as Python's own: a state of a stream holds them as plain values
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, least=0))
 
     @property
     def frames(self) -> int:

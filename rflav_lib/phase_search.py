@@ -1,6 +1,6 @@
 """Griffin-Lim's rounds, spectrum -> sound -> spectrum, with nothing computed twice.
 
-`torch.istft` and `torch.stft` give the same, in over three times the time: at each call they work out the sum of the
+`torch.istft` and `torch.stft` give the same, in nearly twice the time: at each call they work out the sum of the
 overlapping windows, transform frames that are zero where the window is, and lay them out for one another.
 """
 

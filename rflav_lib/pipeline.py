@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers import DiffusionPipeline
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -20,11 +20,11 @@ from rflav_lib.arguments import (
     whole_number,
 )
 from rflav_lib.clip_stream import CHUNK_FRAMES, ClipStream
-from rflav_lib.components import check_fit
+from rflav_lib.components import Vocoder, check_fit
 from rflav_lib.conditions import Sound, Video, given_sounds, given_videos
 from rflav_lib.engine import FastSampler
 from rflav_lib.files import whole_folder
-from rflav_lib.image_codec import decode_latents, encode_frames, reduction
+from rflav_lib.image_codec import ImageVAE, decode_latents, encode_frames, reduction
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
 from rflav_lib.model_folder import check_folder, check_weights, opening
@@ -32,7 +32,6 @@ from rflav_lib.sampler import Generators, Guidance, RollingSampler, draw_noise
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.tensor_files import safetensors_errors
 from rflav_lib.transformer import RFLAVTransformer
-from rflav_lib.vocoder import GriffinLim
 
 CONDITION_SCALE = 1000.0
 """Of audio-to-video and video-to-audio (Table 3). The guidance is a mean over a window's frames and elements, so the
@@ -57,9 +56,9 @@ class RFLAVPipeline(DiffusionPipeline):
     def __init__(
         self,
         transformer: RFLAVTransformer,
-        vae: AutoencoderKL,
+        vae: ImageVAE,
         mel: MelCodec,
-        vocoder: GriffinLim,
+        vocoder: Vocoder,
         class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
@@ -72,20 +71,30 @@ class RFLAVPipeline(DiffusionPipeline):
     def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> "RFLAVPipeline":
         """Open a pipeline folder, or a repository of the model hub. Weights come from safetensors alone.
 
+        Args:
+            folder: the folder, or the name of a repository (owner/name), which is fetched if need be.
+            kwargs: what diffusers takes: `revision`, `token`, ... of a repository, `dtype`; or components, such as
+                `vocoder`, in the place of the stored ones, whose weights are then not looked at.
+
         Raises:
             ValueError: a folder of another kind, or weights that are missing, broken, left over or not finite.
+            OSError: a repository that is not there, or out of reach.
         """
         local = Path(folder)
-        if local.is_dir():
-            check_folder(local, cls.__name__)
-        elif local.is_absolute() or len(local.parts) > 2 or str(folder).startswith("."):
-            raise ValueError(f"{folder}: no such folder")
-        with opening(folder):
-            pipeline = super().from_pretrained(str(folder), use_safetensors=True, **kwargs)
-        if local.is_dir():
+        if not local.is_dir():
+            if local.is_absolute() or len(local.parts) > 2 or str(folder).startswith("."):
+                raise ValueError(f"{folder}: no such folder")
+            with opening(folder):
+                local = Path(cls.download(str(folder), use_safetensors=True, **kwargs))
+        check_folder(local, cls.__name__)
+        with opening(local):
+            pipeline = super().from_pretrained(str(local), use_safetensors=True, **kwargs)
             for name, module in pipeline.components.items():
-                if isinstance(module, nn.Module):
+                if isinstance(module, nn.Module) and name not in kwargs:
                     check_weights(local / name, module)
+        pipeline.register_to_config(
+            _name_or_path=str(folder)
+        )  # of the repository, not where it was fetched to
         return pipeline
 
     def save_whole(self, folder: str | Path) -> None:
@@ -276,7 +285,7 @@ class RFLAVPipeline(DiffusionPipeline):
         )
         return [Clip(*pair, *rates) for pair in zip(frames, waveforms, strict=True)]
 
-    def decode_video(self, video: Tensor, vae: AutoencoderKL | None = None) -> np.ndarray:
+    def decode_video(self, video: Tensor, vae: ImageVAE | None = None) -> np.ndarray:
         """Clean latents (b k c h w) -> frames uint8 (b k h w 3), by the pipeline's VAE or a copy of it."""
         frames = decode_latents(vae or self.vae, rearrange(video, "b k c h w -> (b k) c h w"))
         return rearrange(frames.cpu(), "(b k) h w c -> b k h w c", b=len(video)).numpy()

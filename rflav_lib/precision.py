@@ -13,6 +13,8 @@ import torch
 AUTO, BF16, FLOAT32 = "auto", "bf16", "no"
 PRECISIONS = (AUTO, BF16, FLOAT32)
 """Of autocast, in Accelerate's names; "no" is float32."""
+AUTOCAST = {BF16: torch.bfloat16, FLOAT32: torch.float32}
+"""Of matrix products under autocast."""
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
 """Names of commands' `--dtype`, and what pipeline and samplers take for them."""
 CPU_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # the last one is ARM's

@@ -14,7 +14,6 @@ window failed.
 
 import copy
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Self
 
@@ -22,7 +21,7 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from rflav_lib.arguments import whole_number
+from rflav_lib.arguments import finite_number, whole_number
 from rflav_lib.flow import VelocityModel, expand_time, interpolate
 from rflav_lib.memory import Memory, MemoryLayout
 from rflav_lib.schedule import RollingSchedule, check_steps
@@ -323,11 +322,13 @@ def check_guidance(scale: Guidance) -> tuple[float, float]:
         ValueError: neither a finite number nor two of them.
     """
     both = tuple(scale) if isinstance(scale, tuple | list) else (scale, scale)
-    if len(both) != 2 or not all(isinstance(s, int | float) and math.isfinite(s) for s in both):
+    try:
+        video, audio = (finite_number(one, "guidance_scale") for one in both)
+    except ValueError:
         raise ValueError(
             f"guidance_scale must be a number, or one for video and one for audio, not {scale!r}"
-        )
-    return both
+        ) from None
+    return video, audio
 
 
 def _fixed_noise(clip: Tensor, given: Tensor | None, window: int, generator: Generators, name: str) -> Tensor:

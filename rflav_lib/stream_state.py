@@ -63,7 +63,7 @@ def window_of(state: Mapping[str, Any], like: tuple[Tensor, Tensor]) -> tuple[Te
     """The window, shaped and placed as `like`: video (1 k c h w), audio (1 k f m); None before the first frame.
 
     Raises:
-        ValueError: of another model.
+        ValueError: of another model, or not finite.
     """
     if state["window"] is None:
         return None
@@ -74,21 +74,36 @@ def window_of(state: Mapping[str, Any], like: tuple[Tensor, Tensor]) -> tuple[Te
                 "it is of another model"
             )
     video, audio = (part.to(ours) for part, ours in zip(state["window"], like, strict=True))
-    return video, audio
+    return finite(video, "video window"), finite(audio, "audio window")
 
 
 def waiting_of(state: Mapping[str, Any], like: Tensor) -> tuple[list[Tensor], Tensor]:
     """Latents (1 c h w) that wait for their sound, like frames of `like` (1 k c h w), and sound (1 s) on the CPU.
 
     Raises:
-        ValueError: other shapes.
+        ValueError: other shapes, or not finite.
     """
     latents, sound = [latent.to(like) for latent in state["latents"]], state["sound"].cpu().float().clone()
     if any(latent.shape != like[:, 0].shape for latent in latents) or sound.ndim != 2 or len(sound) != 1:
         raise ValueError(
             "this state is damaged: frames or sound that wait have other shapes than the model's"
         )
-    return latents, sound
+    return [finite(latent, "waiting frames") for latent in latents], finite(sound, "waiting sound")
+
+
+def vocoder_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The vocoder's state. Raises a ValueError for a tensor that is not finite; the rest is the vocoder's to check."""
+    for name, part in state["vocoder"].items():
+        if isinstance(part, Tensor):
+            finite(part, f"vocoder's {name}")
+    return state["vocoder"]
+
+
+def finite(tensor: Tensor, what: str) -> Tensor:
+    """The tensor, of any shape. Raises a ValueError that says `what` holds NaN or infinite values."""
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"this state is damaged: NaN or infinite values in the {what}")
+    return tensor
 
 
 def noise_of(state: Mapping[str, Any]) -> Tensor:

@@ -35,6 +35,7 @@ from torch import Tensor
 from tqdm.auto import tqdm, trange
 
 from rflav_lib.arguments import finite_number, whole_number
+from rflav_lib.data.seeds import CODEC_SEED, kept_for
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.files import refuse_other, whole_folder
 from rflav_lib.image_codec import ImageVAE, decode_latents, encode_frames, load_vae
@@ -45,7 +46,6 @@ from rflav_lib.tensor_files import safetensors_errors
 WORLDS = ("toy-landscape", "toy-dance")  # of checkpoints/toy-vae; toy-pillar has a codec of its own
 CLIP_FRAMES = 40
 WEIGHTS = "diffusion_pytorch_model.safetensors"  # by this file a folder is known as a codec's
-UNSEEN_SEED = 1_000_003  # training draws its clips from other seeds; `main` refuses this one
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def evaluate(
         classes, means = CLASSES[world], dict[str, float]()
         for label, name in enumerate(classes or ("",)):
             number = label if classes else None
-            made = [make_clip(world, UNSEEN_SEED, index, CLIP_FRAMES, number) for index in range(clips)]
+            made = [make_clip(world, CODEC_SEED, index, CLIP_FRAMES, number) for index in range(clips)]
             frames = np.concatenate([toy.clip.frames for toy in made])
             latents = encode_frames(vae, frames)
             latents += noise * torch.randn(latents.shape, generator=generator)
@@ -286,8 +286,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     start = options.pop("start")
     out, folder = options.pop("out"), options.pop("evaluate")
-    if options["seed"] == UNSEEN_SEED:
-        parser.error(f"--seed {UNSEEN_SEED} is kept for measuring; choose another")
+    if purpose := kept_for(options["seed"]):
+        parser.error(f"--seed {options['seed']} is kept for measuring ({purpose}); choose another")
     try:
         if out:
             train_codec(CodecTraining(**{**options, "worlds": tuple(options["worlds"])}), out, start)

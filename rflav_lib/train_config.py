@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from rflav_lib import ROOT
+from rflav_lib.data.seeds import kept_for
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.precision import AUTO, PRECISIONS
@@ -101,6 +103,7 @@ class TrainConfig(YamlConfig):
     resume: bool = True
 
     def __post_init__(self) -> None:
+        kept = None if self.latents else kept_for(self.seed)  # a cache has its clips, and a seed of its own
         check = [
             ("world", self.world in CLASSES, f"one of {', '.join(CLASSES)}"),
             ("fusion", self.fusion in FUSIONS, f"one of {', '.join(FUSIONS)}"),
@@ -141,6 +144,7 @@ class TrainConfig(YamlConfig):
                 f"above 0 and finite, and at least 1 / hidden_size, {1 / max(self.hidden_size, 1):.2g}",
             ),
             ("seed", 0 <= self.seed < 2**63, "at least 0, and below 2^63"),
+            ("seed", kept is None, f"one that is not kept for measuring (this one: {kept})"),
             ("audio_scale", 0 < self.audio_scale < float("inf"), "above 0, and finite"),
             ("audio_peak", 0 <= self.audio_peak <= 1, "in [0, 1]"),
             ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
@@ -188,9 +192,15 @@ class TrainConfig(YamlConfig):
         """What has changed since `stored` was written, a sentence each, for a run that goes on from it.
 
         Raises:
-            ValueError: something that would make it another run; names every such key with both values.
+            ValueError: something that would make it another run; names every such key with both values. Or a key that
+                this version does not have: what it did to the run could not be gone on with.
         """
         now, before = asdict(self), {**asdict(type(self)()), **stored}
+        if unknown := [f"{key} {short(value)}" for key, value in stored.items() if key not in now]:
+            raise ValueError(
+                f"{source}: made with settings that this version does not know ({', '.join(unknown)}); go on with the "
+                "version that wrote it, or use another output_dir"
+            )
         changed = [key for key in now if now[key] != before[key]]
         samples, samples_before = (
             settings["batch_size"] * settings["accumulation_steps"] * count

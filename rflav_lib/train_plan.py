@@ -4,10 +4,10 @@ For the plan nothing is loaded and no data are made. The model stands on the met
 computed, so a laptop can plan what only a cluster can run. `missing` says what the run would lack on this machine.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psutil
 import torch
@@ -18,10 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rflav_lib import ROOT
 from rflav_lib.data.latent_cache.index import CacheIndex
+from rflav_lib.data.latents import TOY_SIZE
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.image_codec import find_vae
+from rflav_lib.image_codec import find_vae, latent_layout
 from rflav_lib.mel import MelCodec
-from rflav_lib.precision import BF16, chosen
+from rflav_lib.precision import AUTOCAST, BF16, chosen
+from rflav_lib.profiling import peak_flops
 from rflav_lib.provenance import processor_name
 from rflav_lib.train_batches import Batch
 from rflav_lib.train_checks import check_cache, check_data, check_output, check_start
@@ -32,7 +34,6 @@ from rflav_lib.transformer import RFLAVTransformer
 BYTES_A_PARAMETER = 4 * 5  # float32: weight, gradient, two moments of Adam, average
 ASSUMED_SHARE = 0.4  # of a measured matmul's speed, where no real step can be timed
 LONGEST_STEP = 20.0  # seconds: longer ones are estimated
-TOY_FRAME = 64  # pixels along a side
 LATENT_CHANNELS = 4  # of Stable Diffusion's VAE, and of those made like it
 
 
@@ -74,18 +75,16 @@ def data_shape(config: TrainConfig) -> tuple[tuple[int, int, int], int]:
     """Latents (c, h, w) of a frame, and number of classes: of the cache, as the config says, or of the toy world.
 
     Raises:
-        ValueError: the config leaves it to data that are not at hand.
+        ValueError: the config leaves it to data that are not at hand, or its codec's folder does not say what it is.
     """
     if config.latents and (ROOT / config.latents).is_dir():
         index = CacheIndex.read(ROOT / config.latents)
         return index.latent_shape, len(index.class_names)
     size, classes, channels = config.latent_size, config.classes, LATENT_CHANNELS
-    path = ROOT / config.vae / "config.json"
-    if path.is_file():
-        vae = json.loads(path.read_text(encoding="utf-8"))
-        channels = vae["latent_channels"]
+    if any(place.is_dir() for place in (ROOT / config.vae, Path(config.vae))):  # a plan asks no model hub
+        channels, reduction = latent_layout(config.vae)
         if not config.latents:
-            size = size or TOY_FRAME // 2 ** (len(vae["block_out_channels"]) - 1)
+            size = size or TOY_SIZE // reduction
     if classes < 0 and not config.latents:
         classes = len(CLASSES[config.world])
     if not size or classes < 0:
@@ -109,15 +108,15 @@ def count_flops(settings: dict) -> int:
     with torch.device("meta"):
         model = RFLAVTransformer(**settings)
     with FlopCounterMode(display=False) as counter:
-        loss_of(model, random_batch(settings, 1, "meta")).backward()
+        loss_of(model, random_batch(settings, 1, "meta"), settings["window"]).backward()
     return counter.get_total_flops()
 
 
 def loss_of(
-    model: Callable[..., tuple[Tensor, Tensor]], batch: Batch, weighting: str = "logit_normal"
+    model: Callable[..., tuple[Tensor, Tensor]], batch: Batch, window: int, weighting: str = "logit_normal"
 ) -> Tensor:
-    """Eq. 10 as the run computes it."""
-    video, audio = weighted_errors(model, batch, weighting)
+    """Eq. 10 as the run computes it, of the last `window` frames."""
+    video, audio = weighted_errors(model, batch, weighting, window)
     return video.mean() + audio.mean()
 
 
@@ -138,7 +137,7 @@ def saved_bytes(settings: dict, batch: int, precision: str, device: torch.device
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == BF16)
         kept_here = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
         with kept_here, autocast, fast_attention(device):
-            loss = loss_of(model, inputs)
+            loss = loss_of(model, inputs, settings["window"])
         weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
         del loss
     return sum(size for key, (_, size) in kept.items() if key not in weights)
@@ -154,15 +153,6 @@ def activation_bytes(config: TrainConfig, settings: dict, device: torch.device) 
     frames = settings["window"] + settings["sink_frames"] + settings["context_frames"]
     block_input = 4 * config.batch_size * frames * tokens * settings["hidden_size"]
     return around + settings["depth"] * block_input
-
-
-def matmul_speed(device: torch.device, precision: str) -> float:
-    """FLOPs a second of a square matrix product: what the device can do at most, in the run's precision."""
-    size = 8192 if device.type == "cuda" else 1024
-    dtype = torch.bfloat16 if precision == BF16 else torch.float32
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    best = min(timed(lambda: a @ b, device) for _ in range(8))
-    return 2 * size**3 / best
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
@@ -181,7 +171,7 @@ def step_seconds(
 ) -> tuple[float, str]:
     """Seconds of an optimizer step on this device, and how they were found: timed where it fits, else estimated."""
     precision = chosen(config.precision, device)
-    speed = matmul_speed(device, precision)
+    speed = peak_flops(AUTOCAST[precision], device)
     estimate = flops / (ASSUMED_SHARE * speed)
     free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available
     if estimate > LONGEST_STEP or 1.5 * peak_bytes > free:
@@ -202,7 +192,7 @@ def step_seconds(
                 torch.autocast(device.type, torch.bfloat16, enabled=precision == BF16),
                 fast_attention(device),
             ):
-                loss = loss_of(model, batch, config.weighting)
+                loss = loss_of(model, batch, config.window, config.weighting)
             with fast_attention(device):
                 loss.backward()
         optimizer.step()

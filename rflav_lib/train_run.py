@@ -63,7 +63,6 @@ class TrainRun:
         self.mel = MelCodec(
             n_mels=config.n_mels, audio_scale=config.audio_scale, peak=config.audio_peak or None
         )
-        self.schedule = config.schedule
         check_data(
             config,
             self.data.latent_shape[-1],
@@ -136,8 +135,7 @@ class TrainRun:
             with accelerator.accumulate(self.model), fast_attention(accelerator.device):
                 if isinstance(batch, RollOutBatch):
                     batch = batch.rolled_out(self.model, config.rollout_steps)
-                errors = weighted_errors(self.model, batch, config.weighting)
-                video, audio = (part[:, -config.window :] for part in errors)  # memory frames are given
+                video, audio = weighted_errors(self.model, batch, config.weighting, config.window)
                 accelerator.backward(video.mean() + audio.mean())
                 nothing = (weights(batch.t, config.weighting) * power(batch))[:, -config.window :]
                 self.meter.add_batch(self.batches.numbers(micro), video, audio, nothing)
@@ -273,11 +271,14 @@ def on_main(accelerator: Accelerator, work: Callable[[], Any]) -> None:
         raise error[0]
 
 
-def weighted_errors(model: VelocityModel, batch: Batch, weighting: str) -> tuple[Tensor, Tensor]:
-    """lambda(t) times the velocity error of each frame, two tensors (b k): their means add up to Eq. 10."""
-    video_error, audio_error = rolling_flow_errors(model, **vars(batch))
+def weighted_errors(model: VelocityModel, batch: Batch, weighting: str, window: int) -> tuple[Tensor, Tensor]:
+    """lambda(t) times the velocity error of each frame of the window, two tensors (b k): their means add up to Eq. 10.
+
+    Memory frames lie before the window and are given: their errors count for nothing.
+    """
     weight = weights(batch.t, weighting)
-    return weight * video_error, weight * audio_error
+    video, audio = (weight * error for error in rolling_flow_errors(model, **vars(batch)))
+    return video[:, -window:], audio[:, -window:]
 
 
 def weights(t: Tensor, weighting: str) -> Tensor:

@@ -44,11 +44,6 @@ class GriffinLimStream:
         self._past: Tensor | None = None  # their samples, as handed out
         self._tail: Tensor | None = None  # the last block's estimate of what follows them
 
-    @property
-    def delay(self) -> int:
-        """Mel frames that may be kept back at most."""
-        return BLOCK + CONTEXT - 1
-
     def push(self, log_mel: Tensor) -> Tensor:
         """Natural log-mel (b m frames) -> the samples that are settled by it (b s); s may be 0.
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import ablations, ablations_cost
 from rflav_lib import experiments
+from rflav_lib.data.seeds import GIVEN_SEED, REFERENCE_SEED, control_seed
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.view import ablations as ablations_view
 from rflav_lib.view.style import COLOURS
@@ -149,10 +150,10 @@ def test_bad_options_are_refused_in_one_line(option, value, capsys):
 
 
 def test_real_clips_are_never_the_reference_beside_itself():
-    others = {experiments.REFERENCE_SEED, ablations.GIVEN_SEED}
-    seeds = [experiments.control_seed(seed) for seed in range(100)]
+    others = {REFERENCE_SEED, GIVEN_SEED}
+    seeds = [control_seed(seed) for seed in range(100)]
     assert not others & set(seeds) and len(set(seeds)) == 100
-    reference = experiments.real(ablations.WORLD, 5, 20, experiments.REFERENCE_SEED)
+    reference = experiments.real(ablations.WORLD, 5, 20, REFERENCE_SEED)
     for seed in range(3):
-        control = experiments.real(ablations.WORLD, 5, 20, experiments.control_seed(seed))
+        control = experiments.real(ablations.WORLD, 5, 20, control_seed(seed))
         assert not any(np.array_equal(a.frames, b.frames) for a, b in zip(control, reference, strict=True))

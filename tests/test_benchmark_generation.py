@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import generation, generation_alone, generation_attention
+from benchmarks import generation, generation_alone, generation_attention, generation_options
 from benchmarks.generation_alone import KINDS, PLAIN, Alone, Job, Process, model_of, refusal, relative_error
 from rflav_lib import ROOT
 from rflav_lib.engine import FastSampler
@@ -43,8 +43,9 @@ def here(monkeypatch):
 
 
 def measured(tmp_path, *options):
-    """Exit code and report of a run of the tiny model."""
+    """Exit code and report of a run of the tiny model, by default of all three samplers, on any processor."""
     out = tmp_path / "speed.json"
+    options = options if "--samplers" in options else (*options, "--samplers", *THREE)
     code = generation.main(["--model", "tiny", "--frames", "2", *options, "--out", str(out)])
     return code, json.loads(out.read_text())
 
@@ -190,8 +191,11 @@ def test_counts_below_one_are_refused(option, value, capsys):
     assert f"{option} must be at least 1" in capsys.readouterr().err
 
 
-def test_which_samplers_take_part(capsys):
+def test_which_samplers_take_part(capsys, monkeypatch):
     parse = generation.parse
+    monkeypatch.setattr(generation_options, "multiplies_bf16", lambda device: False)
+    assert parse(["--compiled"]).samplers == [*THREE[:2], "compiled float32"], "bf16 only where it is quick"
+    monkeypatch.setattr(generation_options, "multiplies_bf16", lambda device: True)
     assert parse([]).samplers == THREE
     assert parse(["--compiled"]).samplers == [*THREE, "compiled float32", "compiled bf16"]
     assert parse(["--samplers", "fast bf16", PLAIN]).samplers == [PLAIN, "fast bf16"], "the plain one first"
@@ -204,6 +208,7 @@ def test_which_samplers_take_part(capsys):
 
 def test_on_a_gpu_tf32_takes_part(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(generation_options, "multiplies_bf16", lambda device: True)
     assert generation.parse(["--device", "cuda"]).samplers == ["plain float32", "plain TF32", *THREE[1:]]
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import psutil
 import pytest
 
 from benchmarks import fusions, generation, gpu, training
@@ -34,6 +35,17 @@ def test_stages_run_fail_and_go_on(tmp_path, capfd):
     )
 
 
+def ends(pid):
+    """Whether a process that was killed is gone, or a zombie, within ten seconds: a busy machine takes a while."""
+    try:
+        psutil.Process(pid).wait(10)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.TimeoutExpired:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True
+
+
 def script(tmp_path, monkeypatch, text):
     """A stage that runs this Python."""
     path = tmp_path / "stage.py"
@@ -57,8 +69,7 @@ def test_a_stage_that_takes_too_long_is_ended_with_its_children(tmp_path, monkey
     assert found["seconds"] < 30
     child = tmp_path / "child"
     if sys.platform == "linux":
-        stat = tmp_path.__class__(f"/proc/{child.read_text()}/stat")
-        assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+        assert ends(int(child.read_text())), "the child goes on"
 
 
 def test_a_stage_for_which_there_is_no_time_is_not_begun(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import longform
 from rflav_lib import experiments
-from rflav_lib.data.toy import make_clip
+from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.metrics.sync_classifier import train_classifier
 from rflav_lib.view import longform as figures
 from tests.tiny import tiny_pipeline
@@ -65,6 +65,15 @@ def test_real_clips_went_through_the_codecs_in_turns_of_their_classes(monkeypatc
     found = longform.real_clips("pipe", "toy-landscape", 5, 6, 20)
     assert [each[:2] for each in found] == [(("pipe", True), 20)] * 6
     assert np.array_equal(found[1][2], make_clip("toy-landscape", 5, 1, 20, 1).clip.frames)
+
+
+def test_a_model_of_another_world_is_not_measured_against_the_nearest(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(longform, "measure", lambda _, options: pytest.fail(f"measured as {options.world}"))
+    pipe = tiny_pipeline(num_classes=4)
+    pipe.register_to_config(class_names=list(CLASSES["toy-pillar"]))
+    pipe.save_whole(tmp_path / "pillar")
+    assert longform.main(["--checkpoint", str(tmp_path / "pillar")]) == 2
+    assert "4 classes (hidden-5" in capsys.readouterr().err
 
 
 def test_every_figure_is_drawn_from_the_file_alone(run):

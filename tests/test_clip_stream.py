@@ -15,6 +15,7 @@ from rflav_lib import ROOT, clip_stream
 from rflav_lib.fast_transformer import FastTransformer
 from rflav_lib.hifigan import HiFiGAN
 from rflav_lib.media import Clip
+from rflav_lib.memory import MemoryLayout
 from tests.tiny import tiny_pipeline
 
 
@@ -465,7 +466,7 @@ DAMAGE = {
     "y": ["rian", 99],
     "steps_per_frame": [0, None],
     "frames_made": [-1, "3"],
-    "guidance_scale": ["much", [1.0, 2.0, 3.0], 3],
+    "guidance_scale": ["much", [1.0, 2.0, 3.0], 3, [True, True]],
     "chunk_frames": [0, None],
     "dtype": ["float16"],
     "weights": ["0123456789abcdef"],
@@ -497,3 +498,46 @@ def test_a_vocoder_s_state_that_lacks_something_is_refused_as_a_whole(pipeline, 
     del state["vocoder"][key]
     with pytest.raises(ValueError, match=f"this state of a vocoder is damaged: it lacks {key}"):
         stream_of(pipeline).load_state_dict(state)
+
+
+@pytest.fixture(scope="module")
+def with_memory():
+    return tiny_pipeline(memory=MemoryLayout(1, 2))
+
+
+def refused(pipeline, spoil, message):
+    """A state spoilt by `spoil` is refused, and the stream that should have loaded it goes on as it would have."""
+    other = stream_of(pipeline, seed=8, y="siren")
+    list(itertools.islice(other, 2))
+    stream, expected, state = stream_of(pipeline), stream_of(pipeline), saved(other)
+    spoil(state)
+    with pytest.raises(ValueError, match=message):
+        stream.load_state_dict(state)
+    assert same(next(stream), next(expected))
+
+
+@pytest.mark.parametrize("emitted", [-7, "x", 2.5, True, None])
+def test_a_state_of_a_bad_number_of_remembered_frames_is_refused(with_memory, emitted):
+    message = f"emitted must be a whole number, at least 0, not {emitted!r}"
+    refused(with_memory, lambda state: state["memory"].update(emitted=emitted), message)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        (lambda state: state["window"][0], "video window"),
+        (lambda state: state["window"][1], "audio window"),
+        (lambda state: state["latents"][-1], "waiting frames"),
+        (lambda state: state["sound"], "waiting sound"),
+        (lambda state: state["memory"]["video"], "video memory"),
+        (lambda state: state["memory"]["audio"], "audio memory"),
+        (lambda state: state["vocoder"]["waiting"], "vocoder's waiting"),
+        (lambda state: state["vocoder"]["past"], "vocoder's past"),
+    ],
+)
+def test_a_state_that_is_not_finite_is_refused(with_memory, part, what, value):
+    def spoil(state):
+        part(state).view(-1)[0] = value
+
+    refused(with_memory, spoil, f"this state is damaged: NaN or infinite values in the {what}$")

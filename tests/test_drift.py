@@ -78,11 +78,17 @@ def test_a_summary_has_the_interval_that_many_runs_have():
     assert (one["high"] - one["low"]) / 3.92 == pytest.approx(np.std(increases), rel=0.3)
 
 
-def test_runs_of_different_numbers_of_clips_are_not_mixed():
-    many, few = run_with([1.0, 2.0]), run_with([1.0, 2.0])
-    few["picture"] = {**few["picture"], "shares": few["picture"]["shares"][:80]}
-    for runs in ({"paper": {"0": many}, "sink": {"0": few}}, {"paper": {"0": many, "1": few}}):
-        with pytest.raises(ValueError, match=r"the runs are of \[80, 200\] clips: measure all with as many"):
+def test_reports_of_draws_over_all_clips_are_still_summed_up_and_not_mixed_with_others():
+    new = run_with([1.0, 2.0])
+    side = {key: value for key, value in new["picture"].items() if key != "shares"}
+    increase = side["increase"]
+    drawn = {**side, "drawn": [increase - 1, increase, increase + 1]}
+    old = {**new, "picture": drawn, "sound": drawn}
+    found = remedies.summary({"paper": {"0": old}, "sink": {"0": old}})
+    assert found["sink"]["picture"]["increase"]["low"] == pytest.approx(increase - 0.95)
+    assert found["sink"]["picture"]["increase minus the paper's"]["high"] == pytest.approx(0)
+    for runs in ({"paper": {"0": new}, "sink": {"0": old}}, {"paper": {"0": old, "1": new}}):
+        with pytest.raises(ValueError, match="measure all with one version of benchmarks/drift.py"):
             remedies.summary(runs)
 
 

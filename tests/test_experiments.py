@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from rflav_lib import experiments
+from rflav_lib.data.toy import CLASSES
+from tests.tiny import tiny_pipeline
 
 TINY = {
     "clips": 4, "clip_frames": 12, "batch_size": 2, "hidden_size": 24, "depth": 1, "num_heads": 2, "max_steps": 2,
@@ -33,6 +35,16 @@ def test_a_small_model_is_trained_sampled_and_measured(tmp_path):
     assert weights.stat().st_mtime_ns == before, "a finished run is found, not trained again"
     with pytest.raises(ValueError, match="made with another config .*window 10 -> 5"):
         experiments.trained("base", {**TINY, "window": 5}, 3, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("world", "message"), [("toy-pillar", "4 classes .hidden-5"), ("toy-dance", "the model is of toy-dance")]
+)
+def test_models_of_other_worlds_are_not_read_as_toy_landscape(world, message):
+    pipe = tiny_pipeline(num_classes=len(CLASSES[world]))
+    pipe.register_to_config(class_names=list(CLASSES[world]))
+    with pytest.raises(ValueError, match=message):
+        experiments.measured(pipe, experiments.real(world, 2, 12))
 
 
 def test_labels_come_in_turn():

@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from einops import rearrange
 
+from rflav_lib.data.seeds import CODEC_SEED, UNSEEN_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.image_codec import (
     ImageVAE,
@@ -19,7 +20,6 @@ from rflav_lib.image_codec import (
     to_uint8,
 )
 from rflav_lib.train_codec import (
-    UNSEEN_SEED,
     WORLDS,
     CodecTraining,
     FramePool,
@@ -50,7 +50,7 @@ def tiny() -> AutoencoderTiny:
 
 @pytest.fixture(scope="module")
 def frames() -> np.ndarray:
-    return make_clip("toy-dance", UNSEEN_SEED, 0, 5).clip.frames
+    return make_clip("toy-dance", CODEC_SEED, 0, 5).clip.frames
 
 
 @pytest.fixture(scope="module")
@@ -247,9 +247,10 @@ class TestTraining:
     def test_measured_clips_cannot_be_trained_on(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with pytest.raises(SystemExit):
-            main(["--out", str(tmp_path / "vae"), "--seed", str(UNSEEN_SEED)])
-        assert "kept for measuring" in capsys.readouterr().err
+        for seed in (CODEC_SEED, UNSEEN_SEED):
+            with pytest.raises(SystemExit):
+                main(["--out", str(tmp_path / "vae"), "--seed", str(seed)])
+            assert f"--seed {seed} is kept for measuring" in capsys.readouterr().err
 
 
 class TestBundledCodec:
@@ -261,12 +262,12 @@ class TestBundledCodec:
     @pytest.mark.parametrize("world", WORLDS)
     def test_unseen_frames_come_back(self, bundled: AutoencoderKL, world: str) -> None:
         labels = range(len(CLASSES[world])) if CLASSES[world] else [None] * 5
-        clips = [make_clip(world, UNSEEN_SEED, 500 + i, 24, label).clip for i, label in enumerate(labels)]
+        clips = [make_clip(world, CODEC_SEED, 500 + i, 24, label).clip for i, label in enumerate(labels)]
         frames = np.concatenate([clip.frames[::3] for clip in clips])
         assert psnr(frames, decode_latents(bundled, encode_frames(bundled, frames))).mean() >= 34
 
     def test_latents_are_standard(self, bundled: AutoencoderKL) -> None:
-        clips = [make_clip(world, UNSEEN_SEED, i, 20).clip for world in WORLDS for i in range(10)]
+        clips = [make_clip(world, CODEC_SEED, i, 20).clip for world in WORLDS for i in range(10)]
         latents = encode_frames(bundled, np.concatenate([clip.frames[::5] for clip in clips]))
         assert latents.mean(dim=(0, 2, 3)).abs().max() < 0.2
         assert (latents.std(dim=(0, 2, 3)) - 1).abs().max() < 0.2

@@ -2,7 +2,9 @@
 
 import io
 import itertools
+import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,8 +40,17 @@ def test_slots_fill_as_the_stream_goes():
         [None] * 5, [0, None, None, None, 0], [0, 1, None, 0, 1], [0, 1, 6, 7, 8],
     ]  # fmt: skip
     assert layout.frames == 5
-    with pytest.raises(ValueError, match="context must be at least 0, not -1"):
-        MemoryLayout(2, -1)
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, True, "2", None])
+def test_slots_are_counted_in_whole_numbers(number):
+    for name in ("sinks", "context"):
+        with pytest.raises(
+            ValueError, match=f"{name} must be a whole number, at least 0, not {re.escape(repr(number))}"
+        ):
+            MemoryLayout(**{name: number})
+    numbers = MemoryLayout(np.int64(1), torch.tensor(2))
+    assert numbers == LAYOUT and type(numbers.sinks) is type(numbers.context) is int
 
 
 @pytest.mark.parametrize("layout", [MemoryLayout(2, 3), MemoryLayout(2, 0), MemoryLayout(0, 2)])

@@ -6,7 +6,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
+from safetensors.torch import load_file, save_file
 
+from rflav_lib.hifigan import HiFiGAN
 from rflav_lib.pipeline import RFLAVPipeline
 from tests.tiny import tiny_pipeline
 
@@ -227,8 +230,6 @@ def test_a_vocoder_of_another_mel_is_refused(pipeline, change, message):
 
 
 def test_a_trained_vocoder_of_another_hop_is_refused(pipeline):
-    from rflav_lib.hifigan import HiFiGAN
-
     vocoder = HiFiGAN(n_mels=32, upsample_rates=(4, 4, 4, 2), upsample_kernel_sizes=(8, 8, 8, 4))
     with pytest.raises(ValueError, match="vocoder hop_length is 128, but the mel codec has 160"):
         RFLAVPipeline(pipeline.transformer, pipeline.vae, pipeline.mel, vocoder)
@@ -255,28 +256,34 @@ def test_truncated_weights(copy):
         RFLAVPipeline.from_pretrained(copy)
 
 
-def test_nan_in_weights(pipeline, copy):
-    from safetensors.torch import load_file, save_file
-
-    path = copy / "transformer" / "diffusion_pytorch_model.safetensors"
+def change_weights(folder, change):
+    path = folder / "transformer" / "diffusion_pytorch_model.safetensors"
     weights = load_file(path)
-    weights["audio_head.linear.bias"][3] = float("nan")
+    change(weights)
     save_file(weights, path, metadata={"format": "pt"})
+
+
+def a_nan(weights):
+    weights["audio_head.linear.bias"][3] = float("nan")
+
+
+def one_less(weights):
+    del weights["blocks.0.fusion.video_average.weight"]
+
+
+def one_more(weights):
+    weights["blocks.7.fusion.video_average.weight"] = torch.zeros(3)
+
+
+def test_nan_in_weights(copy):
+    change_weights(copy, a_nan)
     with pytest.raises(ValueError, match="audio_head.linear.bias holds NaN"):
         RFLAVPipeline.from_pretrained(copy)
 
 
-@pytest.mark.parametrize("change", ["missing", "left over"])
+@pytest.mark.parametrize("change", [one_less, one_more])
 def test_weights_that_do_not_fit_the_config(copy, change):
-    from safetensors.torch import load_file, save_file
-
-    path = copy / "transformer" / "diffusion_pytorch_model.safetensors"
-    weights = load_file(path)
-    if change == "missing":
-        del weights["blocks.0.fusion.video_average.weight"]
-    else:
-        weights["blocks.7.fusion.video_average.weight"] = torch.zeros(3)
-    save_file(weights, path, metadata={"format": "pt"})
+    change_weights(copy, change)
     with pytest.raises(ValueError, match="do not fit the config.*fusion.video_average.weight"):
         RFLAVPipeline.from_pretrained(copy)
 
@@ -294,3 +301,68 @@ def test_no_pickle_is_ever_opened(copy):
     path.unlink()
     with pytest.raises((ValueError, OSError)):
         RFLAVPipeline.from_pretrained(copy)
+
+
+@pytest.fixture
+def repository(copy, monkeypatch):
+    """owner/name of the model hub, fetched to `copy`: what diffusers was asked for."""
+    asked = []
+    monkeypatch.setattr(
+        DiffusionPipeline, "download", lambda name, **settings: asked.append((name, settings)) or str(copy)
+    )
+    return asked
+
+
+def test_a_repository_is_fetched_as_asked_for(pipeline, repository):
+    loaded = RFLAVPipeline.from_pretrained("owner/name", revision="v2", token="t", local_files_only=True)
+    loaded.set_progress_bar_config(disable=True)
+    settings = {"revision": "v2", "token": "t", "local_files_only": True, "use_safetensors": True}
+    assert repository == [("owner/name", settings)] and loaded.name_or_path == "owner/name"
+    assert np.array_equal(generate(loaded)[0].frames, generate(pipeline)[0].frames)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (a_nan, "audio_head.linear.bias holds NaN"),
+        (one_less, "do not fit the config.*fusion.video_average.weight"),
+        (one_more, "do not fit the config.*fusion.video_average.weight"),
+    ],
+)
+def test_a_damaged_repository_is_refused_as_a_folder_is(repository, copy, change, message):
+    change_weights(copy, change)
+    with pytest.raises(ValueError, match=f"transformer.*{message}"):
+        RFLAVPipeline.from_pretrained("owner/name")
+
+
+def test_a_repository_of_another_kind_is_refused(repository, copy):
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps({**index, "vae": ["os", "system"]}))
+    with pytest.raises(ValueError, match="vae is .*no part of diffusers or rflav_lib"):
+        RFLAVPipeline.from_pretrained("owner/name")
+
+
+def test_a_repository_out_of_reach_is_no_damaged_one(monkeypatch):
+    def unreachable(name, **settings):
+        raise OSError(f"{name}: no connection")
+
+    monkeypatch.setattr(DiffusionPipeline, "download", unreachable)
+    with pytest.raises(OSError, match="owner/name: no connection"):
+        RFLAVPipeline.from_pretrained("owner/name")
+
+
+@pytest.mark.parametrize("hub", [False, True])
+def test_a_given_component_takes_the_place_of_the_stored_one(repository, copy, hub):
+    vocoder = HiFiGAN(n_mels=32, upsample_initial_channel=16)
+    place = "owner/name" if hub else copy
+    assert RFLAVPipeline.from_pretrained(place, vocoder=vocoder).vocoder is vocoder
+    change_weights(copy, a_nan)
+    with pytest.raises(ValueError, match="audio_head.linear.bias holds NaN"):
+        RFLAVPipeline.from_pretrained(place, vocoder=vocoder)
+
+
+def test_weights_in_another_file_are_named(copy):
+    path = copy / "transformer" / "diffusion_pytorch_model.safetensors"
+    path.rename(path.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    with pytest.raises(ValueError, match=r"diffusion_pytorch_model\.safetensors"):
+        RFLAVPipeline.from_pretrained(copy, variant="fp16")

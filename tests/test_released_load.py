@@ -1,6 +1,7 @@
 """Released checkpoints as pipelines, on folders of the released layout with small random weights."""
 
 import json
+import logging
 import pickle
 import shutil
 from pathlib import Path
@@ -34,6 +35,11 @@ def generate(pipeline):
     return pipeline(3, 1, y=2, generator=torch.Generator().manual_seed(0))[0]
 
 
+def tiny_kind() -> AutoencoderTiny:
+    blocks = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}
+    return AutoencoderTiny(**blocks, num_encoder_blocks=(1,) * 4, num_decoder_blocks=(1,) * 4)
+
+
 def test_a_folder_becomes_a_pipeline_that_samples_saves_and_opens(folder, tmp_path):
     pipeline = released.load(folder, vae=tiny_vae())
     clip = generate(pipeline)
@@ -42,6 +48,15 @@ def test_a_folder_becomes_a_pipeline_that_samples_saves_and_opens(folder, tmp_pa
     again = generate(RFLAVPipeline.from_pretrained(tmp_path / "ours"))
     assert np.array_equal(again.frames, clip.frames) and np.allclose(again.waveform, clip.waveform, atol=1e-6)
     assert not list((tmp_path / "ours").rglob("*.pt"))
+
+
+@pytest.mark.parametrize("vae", [tiny_vae, tiny_kind])
+def test_a_converted_model_opens_without_a_warning_of_its_parts(folder, tmp_path, caplog, monkeypatch, vae):
+    released.load(folder, vae=vae()).save_whole(tmp_path / "ours")
+    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
+    with caplog.at_level(logging.WARNING):
+        RFLAVPipeline.from_pretrained(tmp_path / "ours")
+    assert not [record.getMessage() for record in caplog.records if "Expected types" in record.getMessage()]
 
 
 def test_its_numbers_are_the_released_ones(folder):
@@ -63,9 +78,7 @@ def test_settings_and_scale_are_the_released_ones(folder):
 def test_the_vae_may_be_a_folder_also_of_the_tiny_kind(folder, tmp_path):
     tiny_vae().save_pretrained(tmp_path / "kl")
     assert len(generate(released.load(folder, vae=tmp_path / "kl"))) == 3
-    blocks = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}
-    layers = {"num_encoder_blocks": (1,) * 4, "num_decoder_blocks": (1,) * 4}
-    AutoencoderTiny(**blocks, **layers).save_pretrained(tmp_path / "taesd")
+    tiny_kind().save_pretrained(tmp_path / "taesd")
     assert len(generate(released.load(folder, vae=tmp_path / "taesd"))) == 3
 
 

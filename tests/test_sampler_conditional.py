@@ -1,9 +1,10 @@
 """Video for a given sound and sound for a given video: the released guidance where it is right, ours where not."""
 
+import numpy as np
 import pytest
 import torch
 
-from rflav_lib.sampler import RollingSampler
+from rflav_lib.sampler import RollingSampler, check_guidance
 from rflav_lib.schedule import RollingSchedule
 from tests.golden import assert_within, facts, reference_model, vectors, window_inputs
 from tests.test_sampler import STEPS, WINDOW, Recorder, stub
@@ -175,9 +176,17 @@ def test_guidance_for_each_modality():
         assert (velocity == expected).all()
 
 
-@pytest.mark.parametrize("scale", ["2", (1.0,), (1.0, 2.0, 3.0), float("nan"), (1.0, None)])
+@pytest.mark.parametrize(
+    "scale", ["2", (1.0,), (1.0, 2.0, 3.0), float("nan"), (1.0, None), True, (2.0, False), None]
+)
 def test_guidance_that_is_no_number_is_refused(scale):
     with pytest.raises(
         ValueError, match="guidance_scale must be a number, or one for video and one for audio"
     ):
         RollingSampler(stub, RollingSchedule(WINDOW), guidance_scale=scale)
+
+
+@pytest.mark.parametrize("scale", [2, np.float32(2), np.int64(2), (np.float32(2), 2), [2.0, np.float64(2)]])
+def test_guidance_is_a_number_of_any_kind(scale):
+    assert check_guidance(scale) == (2.0, 2.0)
+    assert all(type(one) is float for one in check_guidance(scale))

@@ -133,8 +133,9 @@ def test_memory_frames_get_no_loss_and_window_frames_see_them(tmp_path, monkeypa
     run = last.run
     assert run.bare_model.video_memory_position.grad is None, "of the step before; cleared"
     batch = run.draw_batch(0, range(8))
-    video, audio = weighted_errors(run.bare_model, batch, "uniform")
-    (video[:, 2:].mean() + audio[:, 2:].mean()).backward()
+    video, audio = weighted_errors(run.bare_model, batch, "uniform", config.window)
+    assert video.shape == audio.shape == (8, config.window) and batch.t.shape == (8, config.window + 2)
+    (video.mean() + audio.mean()).backward()
     assert run.bare_model.video_memory_position.grad.abs().sum() > 0
 
 

@@ -84,6 +84,14 @@ def test_changes_override_the_file():
         ({"mlp_ratio": 0.001}, "mlp_ratio must be .* at least 1 / hidden_size, 0.0052, not 0.001"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"seed": 2**63}, "seed must be at least 0, and below 2.63, not 9223372036854775808"),
+        (
+            {"seed": 2_000_003},
+            "seed must be one that is not kept for measuring .*unseen clips.*, not 2000003",
+        ),
+        (
+            {"seed": 2_003_029},
+            "seed must be one that is not kept for measuring .*small models.*, not 2003029",
+        ),
         ({"max_steps": 1000.5}, "max_steps must be int, not 1000.5"),
         ({"max_steps": "1.5e0"}, "max_steps must be int, not '1.5e0'"),
         ({"learning_rate": "1e999"}, "learning_rate: '1e999' is beyond what a float can hold"),
@@ -114,6 +122,10 @@ def test_changes_override_the_file():
 def test_bad_values_are_named(values, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig.from_mapping(values)
+
+
+def test_a_cache_has_clips_of_its_own_and_any_seed_may_draw_from_it():
+    assert TrainConfig(latents="outputs/cache", seed=2_000_003).seed == 2_000_003
 
 
 @pytest.mark.parametrize(
@@ -214,3 +226,13 @@ def test_what_would_make_another_run_is_refused_by_name(changes, processes, mess
     config = TrainConfig.from_mapping({"batch_size": 8, **changes})
     with pytest.raises(ValueError, match=message):
         config.differences(STORED, processes, 1, "here")
+
+
+def test_what_a_newer_version_stored_is_refused_by_name():
+    stored = {**STORED, "new_trick": 0.7, "other": "x" * 1000}
+    message = (
+        r"here: made with settings that this version does not know .new_trick 0.7, other 'xxx.*; go on with"
+    )
+    with pytest.raises(ValueError, match=message) as caught:
+        TrainConfig(batch_size=8).differences(stored, 1, 1, "here")
+    assert len(str(caught.value)) < 300

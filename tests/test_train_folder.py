@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -154,6 +155,18 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
     )
     with pytest.raises(ValueError, match=message):
         next(train(config))
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused_by_its_key_and_not_called_damaged(tmp_path):
+    config = tiny_config(tmp_path, max_steps=3)
+    list(train(config))
+    path = list_checkpoints(config.output_path / "checkpoints")[-1] / "run.json"
+    facts = json.loads(path.read_text())
+    facts["config"]["new_trick"] = 0.7
+    path.write_text(json.dumps(facts))
+    message = "step-000003: made with settings that this version does not know .new_trick 0.7.; go on with"
+    with pytest.raises(ValueError, match=message):
+        next(train(replace(config, max_steps=4)))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The plan of a run against counts by hand, and against what a real step keeps."""
 
+import json
+
 import pytest
 import torch
 
@@ -33,7 +35,7 @@ def test_backward_costs_twice_the_forward():
 
 
 def test_the_released_size_is_planned_without_building_it(monkeypatch):
-    monkeypatch.setattr(train_plan, "matmul_speed", lambda *_: 1e12)
+    monkeypatch.setattr(train_plan, "peak_flops", lambda *_: 1e12)
     plan = make_plan(RELEASED)
     assert plan.parameters == 324_013_316
     assert plan.state_bytes == 20 * plan.parameters
@@ -55,7 +57,7 @@ def test_what_a_forward_keeps_is_what_is_counted(tmp_path):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), fast_attention(CPU):
-        loss = train_plan.loss_of(model, batch)
+        loss = train_plan.loss_of(model, batch, config.window)
     for parameter in model.parameters():
         kept.pop(parameter.untyped_storage().data_ptr(), None)
     assert loss > 0
@@ -76,8 +78,55 @@ def test_data_that_are_not_at_hand_must_be_described(tmp_path):
         data_shape(TrainConfig(vae="somewhere/else"))
 
 
+def changed_codec(folder, **changes):
+    """The description of the bundled codec, with other values; without those that are None."""
+    facts = {**json.loads((ROOT / "checkpoints/toy-vae/config.json").read_text()), **changes}
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in facts.items() if v is not None}))
+    return folder
+
+
+def test_the_shape_is_that_of_the_codec_wherever_it_is_found(tmp_path, monkeypatch):
+    changed_codec(tmp_path / "vae", latent_channels=16, block_out_channels=[8, 8, 8])
+    assert data_shape(TrainConfig(vae=str(tmp_path / "vae"))) == ((16, 16, 16), 5)
+    monkeypatch.chdir(tmp_path)
+    assert data_shape(TrainConfig(vae="vae")) == ((16, 16, 16), 5), (
+        "of the working folder, as load_vae finds it"
+    )
+    tiny = {
+        "_class_name": "AutoencoderTiny",
+        "encoder_block_out_channels": [8] * 5,
+        "block_out_channels": None,
+    }
+    changed_codec(tmp_path / "tiny", **tiny)
+    assert data_shape(TrainConfig(vae="tiny")) == ((4, 4, 4), 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latent_channels": None}, "says latent_channels None"),
+        ({"latent_channels": "4"}, "says latent_channels '4'"),
+        ({"block_out_channels": None}, "block_out_channels is None"),
+        ({"_class_name": "UNet2DModel"}, "a UNet2DModel, not one of AutoencoderKL"),
+    ],
+)
+def test_a_codec_that_does_not_say_what_it_is_ends_a_dry_run_in_one_line(tmp_path, capsys, changes, message):
+    folder = changed_codec(tmp_path / "vae", **changes)
+    assert main([str(ROOT / "configs/toy-landscape.yaml"), f"vae={folder}", "--dry-run"]) == 2
+    (error,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert error.startswith(f"error: {folder}: ") and message in error
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_a_codec_whose_description_is_no_json_of_names_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=f"{tmp_path}: "):
+        data_shape(TrainConfig(vae=str(tmp_path)))
+
+
 def test_dry_run_prints_the_plan_and_trains_nothing(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(train_plan, "matmul_speed", lambda *_: 1e12)
+    monkeypatch.setattr(train_plan, "peak_flops", lambda *_: 1e12)
     out = tmp_path / "run"
     arguments = [
         "configs/toy-landscape.yaml",
@@ -111,7 +160,7 @@ TINY = ["hidden_size=24", "depth=1", "num_heads=2", "latent_size=8", "classes=5"
     ],
 )
 def test_dry_run_says_what_the_run_would_miss_after_the_plan(capsys, monkeypatch, change, message):
-    monkeypatch.setattr(train_plan, "matmul_speed", lambda *_: 1e12)
+    monkeypatch.setattr(train_plan, "peak_flops", lambda *_: 1e12)
     assert main([str(ROOT / "configs/toy-landscape.yaml"), *TINY, change, "--dry-run"]) == 2
     printed = capsys.readouterr()
     assert "hours" in printed.out

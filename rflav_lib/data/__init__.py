@@ -1,1 +1,1 @@
-"""Data: two procedural toy worlds with exact events, and the trackers that read those events back."""
+"""Data: toy worlds with exact events and the trackers that read them back; folders of videos; caches of latents."""

@@ -100,7 +100,9 @@ class LatentCache:
             IndexError: not inside the clip.
         """
         if start < 0 or frames < 1 or start + frames > self._lengths[clip]:
-            raise IndexError(f"frames {start} to {start + frames} of a clip of {self._lengths[clip]}")
+            raise IndexError(
+                f"frames {start} to {start + frames} are not inside clip {clip}, of {self._lengths[clip]} frames"
+            )
         first = int(self.index.offsets[clip]) + start
         parts, last = [], first + frames
         while first < last:  # a window may lie in two shards

@@ -1,5 +1,6 @@
 """The configuration of an evaluation: what is compared with what, and how."""
 
+import math
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -50,6 +51,8 @@ class Row(YamlConfig):
             ("checkpoint", bool(self.checkpoint), "given"),
             ("steps", self.steps >= 1, "at least 1"),
             ("task", self.task in TASKS, f"one of {', '.join(TASKS)}"),
+            ("guidance", math.isfinite(self.guidance), "finite"),
+            ("condition_scale", math.isfinite(self.condition_scale), "finite"),
             (
                 "guidance",
                 self.task == "joint" or self.guidance == 1,

@@ -15,6 +15,7 @@ def plan(config: EvaluateConfig, device: str = "cpu") -> str:
         FileNotFoundError, ImportError, ValueError: what the evaluation would stop at.
     """
     evaluation = Evaluation(config, device)
+    _ = evaluation.fusions
     lines = [f"samples      {config.samples} of {config.frames} frames, seed {config.seed}, in each set"]
     for name, source in evaluation.sources.items():
         lines.append(f"{name:12} {source.name}: {len(source):,} windows")

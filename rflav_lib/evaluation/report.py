@@ -3,10 +3,9 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rflav_lib import ROOT
 from rflav_lib.evaluation.neighbours import Neighbours
 from rflav_lib.evaluation.scoring import score_all
-from rflav_lib.evaluation.tables import FORMAT, read_fusions, tables, write_tables
+from rflav_lib.evaluation.tables import FORMAT, tables, write_tables
 from rflav_lib.files import write_json
 from rflav_lib.metrics.feature_set import library_versions
 from rflav_lib.provenance import provenance
@@ -43,7 +42,6 @@ def finish(evaluation: "Evaluation", command: str, device: str) -> tuple[dict[st
             neighbours.draw(key, folder / f"memorisation-{sampler.row.key}.png")
         results["rows"].append(row)
     write_json(folder / "results.json", results)
-    fusions = read_fusions(ROOT / config.fusions) if config.fusions else None
-    text = tables([results], fusions)
+    text = tables([results], evaluation.fusions)
     write_tables(folder / "tables.md", text)
     return results, text

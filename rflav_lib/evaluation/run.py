@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-from rflav_lib import run_folder
+from rflav_lib import ROOT, run_folder
 from rflav_lib.evaluation import features
 from rflav_lib.evaluation.bank import Bank, SetBank, TrainingBank
 from rflav_lib.evaluation.clip_sets import ClipSet, Make
@@ -17,6 +17,7 @@ from rflav_lib.evaluation.features import Extractor
 from rflav_lib.evaluation.networks import Measure, measures
 from rflav_lib.evaluation.sampling import RowSampler
 from rflav_lib.evaluation.sources import Window, Windows, open_source, open_training, training_parts
+from rflav_lib.evaluation.tables import Run, read_fusions
 from rflav_lib.evaluation.treatment import Treatment
 from rflav_lib.evaluation.work import (
     EvaluateState,
@@ -66,7 +67,8 @@ class Evaluation:
         return f"row-{row.key}"
 
     def check(self) -> None:
-        """Open every network and every checkpoint once, so that what is wrong is known before the work."""
+        """Open every network, every checkpoint and `fusions` once, so that what is wrong is known before the work."""
+        _ = self.fusions
         for measure in measures(self.config.networks):
             network = self.extractor.network(measure)
             if network.batch_size and self.config.samples % network.batch_size:
@@ -77,6 +79,22 @@ class Evaluation:
         for sampler in self.samplers.values():
             _ = sampler.facts
             sampler.close()
+
+    @cached_property
+    def fusions(self) -> Run | None:
+        """What benchmarks/fusions.py has written, for Table 1.A; None where the config names no file.
+
+        Raises:
+            FileNotFoundError: no such file. ValueError: another file.
+        """
+        if not self.config.fusions:
+            return None
+        path = ROOT / self.config.fusions
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"config: fusions: {path}: no such file; make it with benchmarks/fusions.py, or leave fusions empty"
+            )
+        return read_fusions(path)
 
     def real_sets(self) -> dict[str, tuple[ClipSet, Make]]:
         """reference, control and, if asked for, held-out: with what makes them."""

@@ -9,11 +9,11 @@ import numpy as np
 
 from rflav_lib import ROOT
 from rflav_lib.data.clips import ClipFolder
+from rflav_lib.data.seeds import UNSEEN_SEED
 from rflav_lib.data.toy import CLASSES, draw_label, make_clip
 from rflav_lib.evaluation.config import EvaluateConfig
 from rflav_lib.media import Clip
 
-UNSEEN_SEED = 2_000_003  # toy clips that no training run draws
 DRAWS = {"train": 0, "conditions": 1, "held-out": 2, "copies": 3}  # a stream of random numbers each
 
 

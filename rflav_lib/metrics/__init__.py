@@ -1,1 +1,1 @@
-"""Measuring what was generated. Nothing in here knows about training."""
+"""Measuring what was generated: distances, synchrony, drift, loops, and the small networks that know the toy worlds."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from rflav_lib.data.seeds import LOOP_CALIBRATION_SEED, LOOP_TEST_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.metrics.loop_controls import beats_shuffled, shuffled, wandering
 from rflav_lib.metrics.loops import (
@@ -30,7 +31,7 @@ from rflav_lib.metrics.loops import (
 )
 from rflav_lib.metrics.toy import share_with_interval
 
-CALIBRATION_SEED, TEST_SEED = 7_000_003, 7_000_009  # clips of these seeds are nobody else's
+CALIBRATION_SEED, TEST_SEED = LOOP_CALIBRATION_SEED, LOOP_TEST_SEED
 SCORES = ("depth", "spectral")
 KINDS = ("frames shuffled", "speed wanders", "beats shuffled", "fireworks")
 RIGHT_LENGTH = 0.03  # a measured loop may be off by this share of its true length

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from rflav_lib.data.seeds import SYNC_SEED, SYNC_THRESHOLD_SEED
 from rflav_lib.data.toy import make_clip
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
@@ -30,7 +31,6 @@ from rflav_lib.metrics.toy import share_with_interval
 
 SIDE = 16  # frames are shrunk to this before the network sees them
 LEAST_SHIFT = 2  # frames: what counts as out of time; people notice about that
-TRAIN_SEED, THRESHOLD_SEED = 6_000_011, 6_000_029  # clips of these seeds are nobody else's
 TRAIN_FRAMES = 40
 
 
@@ -155,8 +155,8 @@ def train_classifier(
     progress: bool = False,
 ) -> SyncClassifier:
     """Train on clips of a toy world; the threshold is set on others, where both kinds of error are equally frequent."""
-    train = [make_clip(world, TRAIN_SEED, index, TRAIN_FRAMES).clip for index in range(clips)]
-    check = [make_clip(world, THRESHOLD_SEED, index, TRAIN_FRAMES).clip for index in range(clips // 3)]
+    train = [make_clip(world, SYNC_SEED, index, TRAIN_FRAMES).clip for index in range(clips)]
+    check = [make_clip(world, SYNC_THRESHOLD_SEED, index, TRAIN_FRAMES).clip for index in range(clips // 3)]
     return train_on(train, check, steps, batch, seed, progress)
 
 

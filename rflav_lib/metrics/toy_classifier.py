@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
 from rflav_lib.arguments import whole_number
+from rflav_lib.data.seeds import UNSEEN_SEED
 from rflav_lib.data.toy import CLASSES, ToyClip, make_clip
 from rflav_lib.files import refuse_other, whole_folder
 from rflav_lib.media import Clip
@@ -39,7 +40,6 @@ from rflav_lib.tensor_files import safetensors_errors
 FOLDER = ROOT / "checkpoints" / "toy-classifier"
 SCENES = (*CLASSES["toy-landscape"], "dance")
 FRAMES = 16
-UNSEEN_SEED = 2_000_003  # the test set: no training run draws from this seed
 
 
 @dataclass(frozen=True)

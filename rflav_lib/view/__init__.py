@@ -1,1 +1,3 @@
-"""Pictures, explorers and the live curve: for notebooks only, never imported by the rest of the library."""
+"""What is looked at: pictures, explorers, the live curve and player, the user study. Nothing else depends on it but a
+clip's display in a notebook.
+"""

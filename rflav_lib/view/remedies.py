@@ -32,8 +32,11 @@ def summary(runs: Runs) -> dict[str, Figures]:
     The intervals are over clips within their classes, for these very models: seeds are averaged in every draw. How much
     models differ that are trained alike is not in them; a little of it is told by `by_seed`.
 
+    Runs of reports from before there were `shares` hold draws over all clips, `drawn`: their intervals are over clips
+    too, but far too wide, since a draw changed how often each class was there.
+
     Raises:
-        ValueError: runs of different numbers of clips.
+        ValueError: runs of both kinds, or of different numbers of clips.
     """
     table = {name: _row(list(seeds.values())) for name, seeds in runs.items()}
     for name, seeds in runs.items():
@@ -79,9 +82,14 @@ def _mean(seeds: Iterable[Figures], side: str, figure: str) -> Any:
 def _spread(runs: list[Figures], side: str, signs: list[int]) -> Any:
     """Draws (resamples,), about 0, of the mean increase of runs of sign 1, minus that of runs of sign -1."""
     weights = [sign / signs.count(sign) for sign in signs]
-    clips = {len(run[side]["shares"]) for run in runs}
-    if len(clips) > 1:
-        raise ValueError(f"the runs are of {sorted(clips)} clips: measure all with as many")
+    kind = "shares" if "shares" in runs[0][side] else "drawn"
+    if len({len(run[side].get(kind, ())) for run in runs}) > 1:
+        raise ValueError(
+            "the runs hold different kinds or numbers of clips: measure all with one version of benchmarks/drift.py"
+        )
+    if kind == "drawn":
+        parts = [np.array(run[side]["drawn"]) - run[side]["increase"] for run in runs]
+        return np.einsum("r,rn->n", weights, parts)
     shares = np.einsum("r,rn->n", weights, [run[side]["shares"] for run in runs])
     classes = labels_in_turn(len(shares), len(CLASSES[WORLD]))
     return drawn_sums(shares[:, None], RESAMPLES, classes=classes)[:, 0]

@@ -76,6 +76,14 @@ def test_rows_come_from_the_command_line_too(settings):
             {"rows": [{"name": "x", "checkpoint": "y", "task": "a2v", "guidance": 2.0}]},
             "'x': guidance must be 1 for a2v",
         ),
+        (
+            {"rows": [{"name": "x", "checkpoint": "y", "guidance": float("nan")}]},
+            "'x': guidance must be finite, not nan",
+        ),
+        (
+            {"rows": [{"name": "x", "checkpoint": "y", "task": "a2v", "condition_scale": float("inf")}]},
+            "'x': condition_scale must be finite, not inf",
+        ),
         ({"rows": [{"name": "../x", "checkpoint": "y"}]}, "name must be letters"),
         ({"rows": [{"name": "x", "checkpoint": "y"}] * 2}, "x stands there twice"),
     ],

@@ -26,6 +26,7 @@ from rflav_lib.evaluation.sources import ToyPart, ToySource, draw
 from rflav_lib.metrics.distances import frechet, kernel_distance
 from rflav_lib.metrics.toy_classifier import ToyWatcher
 from rflav_lib.pipeline import CONDITION_SCALE, RFLAVPipeline
+from tests.evaluation.test_tables import fusions
 
 
 def results_of(settings, **changes):
@@ -379,6 +380,29 @@ def test_wrong_weights_are_refused_before_anything_is_made(settings, tmp_path, c
     assert command_line({**settings, "networks": "published"}, tmp_path) == 2
     assert "that of the published file a867b87a" in capsys.readouterr().err
     assert not (tmp_path / "run" / "clips").exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "fusions: .*costs.json: no such file"), ("{}", "costs.json: no tables can be made of it")],
+)
+def test_costs_of_fusions_are_read_before_anything_is_made(
+    settings, tmp_path, capsys, arguments, content, words
+):
+    if content is not None:
+        (tmp_path / "costs.json").write_text(content)
+    assert command_line({**settings, "fusions": str(tmp_path / "costs.json")}, tmp_path, *arguments) == 2
+    (error,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert error.startswith("error: ") and re.search(words, error), error
+    assert not (tmp_path / "run" / "clips").exists()
+
+
+def test_costs_of_fusions_stand_in_the_tables(settings, tmp_path):
+    costs = tmp_path / "costs.json"
+    costs.write_text(json.dumps(fusions()))
+    results_of(settings, fusions=str(costs), samples=4)
+    assert "**Table 1.A: cost of the three fusions**" in (tmp_path / "run" / "tables.md").read_text()
 
 
 def test_samples_must_fill_the_batches_of_a_network_that_depends_on_them(

@@ -86,7 +86,7 @@ def test_wilson_interval():
     assert (
         share["value"] == 1
         and share["high"] == pytest.approx(1)
-        and share["low"] == pytest.approx(10 / (10 + 1.96**2))
+        and share["low"] == pytest.approx(10 / (10 + 1.959964**2))
     )
 
 
@@ -327,7 +327,9 @@ def test_a_missing_model_is_one_clear_error(tmp_path, capsys):
 
 def test_unseen_means_unseen():
     """The comparison clips come from a seed of their own."""
-    from rflav_lib.train_codec import UNSEEN_SEED as CODEC_SEED
+    from rflav_lib.data.seeds import CODEC_SEED
     from rflav_lib.train_config import TrainConfig
 
     assert toy.UNSEEN_SEED not in (CODEC_SEED, TrainConfig().seed)
+    with pytest.raises(ValueError, match="seed must be one that is not kept for measuring"):
+        TrainConfig(seed=toy.UNSEEN_SEED)

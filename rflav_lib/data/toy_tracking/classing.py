@@ -15,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from rflav_lib.data.seeds import CLASSING_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_tracking import hearing, seeing
 from rflav_lib.data.toy_tracking.fits import Array
 from rflav_lib.mel import MelCodec
 
 WORLD = "toy-landscape"
-FIT_SEED = 5_150_317
-"""Seed of the clips the classifiers are fitted on; never used for anything else."""
 FIT_CLIPS = 12
 """Clips of each class they are fitted on."""
 SOUND_BANDS = 16
@@ -110,7 +109,7 @@ def sound_features(log_mel: Array) -> Array | None:
 @functools.cache
 def picture_model() -> Discriminant:
     """The classifier of `picture_features`, fitted at the first call (a few seconds)."""
-    rng, features, labels = np.random.default_rng(FIT_SEED), [], []
+    rng, features, labels = np.random.default_rng(CLASSING_SEED), [], []
     for index, label, frames, _ in _fit_clips():
         if index % 2:
             frames = _worse_picture(frames, rng)
@@ -123,7 +122,7 @@ def picture_model() -> Discriminant:
 @functools.cache
 def sound_model(m: int) -> Discriminant:
     """The classifier of `sound_features` for `m` mel bins, fitted at the first call (a few seconds)."""
-    codec, rng, features, labels = MelCodec(n_mels=m), np.random.default_rng(FIT_SEED), [], []
+    codec, rng, features, labels = MelCodec(n_mels=m), np.random.default_rng(CLASSING_SEED), [], []
     for index, label, _, waveform in _fit_clips():
         log_mel = codec.log_mel(torch.from_numpy(waveform))[0].numpy()
         if index % 2:
@@ -137,7 +136,7 @@ def sound_model(m: int) -> Discriminant:
 def _fit_clips() -> Iterator[tuple[int, int, NDArray[np.uint8], NDArray[np.float32]]]:
     for label in range(len(CLASSES[WORLD])):
         for index in range(FIT_CLIPS):
-            clip = make_clip(WORLD, FIT_SEED, index, label=label).clip
+            clip = make_clip(WORLD, CLASSING_SEED, index, label=label).clip
             yield index, label, clip.frames, clip.waveform
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from rflav_lib.data.seeds import BURST_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_scenes.canvas import FRAME_RATE, SIZE, frame_times
 from rflav_lib.data.toy_scenes.scene import Event
@@ -20,8 +21,6 @@ MIN_CHROMA = 70.0
 """Difference between a pixel's largest and smallest colour channel from which on it can be an object: no
 background reaches 55, every object 120.
 """
-PROFILE_SEED = 7_411_951
-"""The real clips from which the course of a burst is learned; never used for anything else."""
 MIN_MOTION = 10.0
 """Root mean square change between two frames from which on it can be a change of pose: real ones reach 20."""
 EXPLAINED = 0.8
@@ -186,7 +185,7 @@ def _burst_profile() -> tuple[Array, Array]:
     ages, lights = [], []
     for index in range(24):
         made = make_clip(
-            "toy-landscape", PROFILE_SEED, index, label=CLASSES["toy-landscape"].index("fireworks")
+            "toy-landscape", BURST_SEED, index, label=CLASSES["toy-landscape"].index("fireworks")
         )
         light, times = sky_light(made.clip.frames), frame_times(len(made.clip))
         for burst in (e.time for e in made.events if e.kind == "burst"):

@@ -10,8 +10,8 @@ through the codecs (image VAE, mel, vocoder), which no model can beat.
 `compare` sets two such files against each other, clip by clip.
 """
 
+from rflav_lib.data.seeds import UNSEEN_SEED
 from rflav_lib.metrics.toy.clips import (
-    UNSEEN_SEED,
     WORLD,
     generated_clips,
     real_clips,

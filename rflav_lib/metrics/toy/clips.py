@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rflav_lib.data.seeds import UNSEEN_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.image_codec import encode_frames
 from rflav_lib.media import Clip
@@ -14,7 +15,6 @@ from rflav_lib.pipeline import RFLAVPipeline
 WORLD = "toy-landscape"
 WORLDS = (WORLD, "toy-dance")
 """The worlds that the trackers read in full, told apart by their classes."""
-UNSEEN_SEED = 2_000_003  # real clips for comparison: no training run draws from this seed
 BATCH = 10
 
 Labels = Sequence[int] | Sequence[None]

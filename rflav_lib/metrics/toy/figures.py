@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.data.toy_trackers import PENDULUM, Tally
@@ -38,10 +39,8 @@ def share_with_interval(hits: Iterable[bool]) -> Figure:
     hits = list(hits)
     if not hits:
         return dict(NOTHING)
-    n, p, z = len(hits), float(np.mean(hits)), 1.96
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return {"value": p, "low": max(0.0, centre - half), "high": min(1.0, centre + half)}
+    interval = binomtest(sum(map(bool, hits)), len(hits)).proportion_ci(0.95, method="wilson")
+    return {"value": float(np.mean(hits)), "low": float(interval.low), "high": float(interval.high)}
 
 
 def median_with_interval(values: Sequence[float], seed: int = 0) -> Figure:

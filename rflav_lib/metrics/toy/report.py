@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rflav_lib.data.seeds import UNSEEN_SEED
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import read_json, write_json
 from rflav_lib.metrics.toy.clips import (
     BATCH,
-    UNSEEN_SEED,
     Labels,
     generated_clips,
     labels_of,
