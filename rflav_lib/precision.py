@@ -49,6 +49,11 @@ def chosen(precision: str, device: torch.device | str) -> str:
     return precision
 
 
+def told(precision: str) -> str:
+    """What a chosen precision is, in words."""
+    return "bf16 autocast" if precision == BF16 else "float32"
+
+
 def warn_if_slow(dtype: torch.dtype | None, device: torch.device | str) -> None:
     """Warn of matrix products in bf16 on a device without instructions for them."""
     if dtype == torch.bfloat16 and not multiplies_bf16(device):

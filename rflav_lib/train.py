@@ -23,6 +23,7 @@ from rflav_lib import run_folder
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.checkpoints import last_good, list_checkpoints, remove_drafts
 from rflav_lib.media import Clip
+from rflav_lib.precision import told
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_meter import Reading
 from rflav_lib.train_plan import missing, plan
@@ -245,6 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.dry_run:
             dry_run(config, accelerator)
         else:
+            accelerator.print(f"precision: {told(accelerator.mixed_precision)}")
             run_to_the_end(config, accelerator)
     except (ValueError, FloatingPointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -22,7 +22,7 @@ from rflav_lib.data.latents import TOY_SIZE
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.image_codec import find_vae, latent_layout
 from rflav_lib.mel import MelCodec
-from rflav_lib.precision import AUTOCAST, BF16, chosen
+from rflav_lib.precision import AUTOCAST, BF16, chosen, told
 from rflav_lib.profiling import peak_flops
 from rflav_lib.provenance import processor_name
 from rflav_lib.train_batches import Batch
@@ -251,7 +251,8 @@ def plan(config: TrainConfig) -> str:
     latents = "x".join(map(str, found.latent_shape))
     gigabytes = [size / 2**30 for size in (found.peak_bytes, found.state_bytes, found.activation_bytes)]
     rows = {
-        "model": f"{found.parameters:,} parameters, {config.fusion}, window of {config.window}",
+        "model": f"{found.parameters:,} parameters, {config.fusion}, window of {config.window}, "
+        + told(chosen(config.precision, PartialState().device)),
         "data": f"latents {latents}, {config.n_mels} mel bins, {found.classes or 'no'} classes",
         "step": f"{samples} samples = batch_size {config.batch_size} x accumulation_steps {config.accumulation_steps} "
         f"x {found.processes} process(es); {found.flops / 1e12:,.3g} TFLOP in each process",

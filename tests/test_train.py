@@ -281,6 +281,14 @@ def test_a_run_of_very_many_steps_begins_at_once(tmp_path):
     states.close()
 
 
+def test_the_command_line_says_in_what_precision_it_trains(tmp_path, capsys):
+    settings = {**vars(tiny_config(tmp_path, max_steps=1)), "output_dir": str(tmp_path / "other")}
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    assert main([str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "precision: float32"
+
+
 def test_command_line_reports_errors_in_one_line(tmp_path, capsys):
     path = tmp_path / "run.yaml"
     path.write_text("dpeth: 3", encoding="utf-8")

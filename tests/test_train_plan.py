@@ -10,6 +10,7 @@ from rflav_lib import ROOT, train_plan
 from rflav_lib.data.latents import encode_toy_clips
 from rflav_lib.image_codec import load_vae
 from rflav_lib.mel import MelCodec
+from rflav_lib.precision import chosen, told
 from rflav_lib.train import main
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_plan import (
@@ -139,6 +140,7 @@ def test_dry_run_prints_the_plan_and_trains_nothing(capsys, monkeypatch, tmp_pat
     printed = capsys.readouterr().out
     for part in ("parameters", "TFLOP", "GiB", "7 steps, 112 samples", "hours", "timed on two real steps"):
         assert part in printed
+    assert f"window of 10, {told(chosen('auto', 'cpu'))}\n" in printed
     assert not out.exists()
 
 
