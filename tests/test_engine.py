@@ -2,6 +2,7 @@
 
 import itertools
 from collections import OrderedDict
+from functools import partial
 
 import pytest
 import torch
@@ -261,6 +262,12 @@ def test_the_compiler_is_given_the_written_out_form_of_short_attention(longest, 
     assert called and any("scaled_dot_product" in name for name in called) == by_the_library
 
 
+def recorded(widths, network, video, *rest):
+    """What a network makes of a window, whose width is written down."""
+    widths.append(video.shape[1])
+    return network(video, *rest)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("slots", [{}, {"sink_frames": 1, "context_frames": 2}])
 def test_compiled_it_has_the_same_numbers(slots, monkeypatch):
@@ -272,12 +279,10 @@ def test_compiled_it_has_the_same_numbers(slots, monkeypatch):
     torch._dynamo.reset()  # what was compiled for another model would make this one a recompilation
     plain, fast = both(open_model("conditioned_average", depth=1, **slots), steps=1, compiled=True)
     widths: dict[str, list[int]] = {"network": [], "_compiled": []}
-    fast.network.network.register_forward_hook(
-        lambda _, frames, __: widths["network"].append(frames[0].shape[1])
-    )
-    run = fast.network._compiled
-    wrapped = lambda video, *rest: widths["_compiled"].append(video.shape[1]) or run(video, *rest)  # noqa: E731
-    monkeypatch.setattr(fast.network, "_compiled", wrapped)
+    # not by a hook: without packed weights the compiled network is the same module
+    for name in widths:
+        wrapped = partial(recorded, widths[name], getattr(fast.network, name))
+        monkeypatch.setattr(fast.network, name, wrapped)
     kernels_are_seen = inductor_config.patch({"cpp.enable_kernel_profile": True})
     with torch._dynamo.config.patch(error_on_recompile=True), kernels_are_seen:
         assert_same_stream((plain, fast))
@@ -295,9 +300,19 @@ def test_compiled_it_has_the_same_numbers(slots, monkeypatch):
         event.key for event in trace.key_averages() if event.key.startswith("aoti_")
     }  # called from C++
     packed = any("linear_pointwise" in key or "mkl_linear" in key for key in compiled)
-    assert packed == can_pack(torch.float32, torch.device("cpu")), "the compiler packs as the library does"
+    assert packed == torch.backends.mkldnn.is_available(), "the compiler packs by itself"
     found = shares(lambda: fast.preroll(*window_inputs(2, WINDOW)[:2]), torch.device("cpu"))
     assert all(found[kind] > 0 for kind in ("matrix products", "attention", "norms, gates and activations"))
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN here")
+def test_float32_is_packed_where_that_is_quicker(monkeypatch):
+    for capability, quicker in (("AVX512", True), ("AVX2", False), ("DEFAULT", False)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=capability: found)
+        assert can_pack(torch.float32, torch.device("cpu")) == quicker
+        assert not can_pack(torch.float16, torch.device("cpu")) and not can_pack(
+            torch.float32, torch.device("meta")
+        )
 
 
 def test_the_network_without_packed_weights_is_there_once(monkeypatch):
