@@ -46,6 +46,7 @@ from rflav_lib.metrics.toy import (
     share_with_interval,
 )
 from rflav_lib.pipeline import RFLAVPipeline
+from rflav_lib.precision import quick_dtype
 from rflav_lib.provenance import fingerprint, provenance
 
 BUNDLED = ROOT / "checkpoints" / "toy-landscape"
@@ -226,7 +227,9 @@ def changed(
 ) -> Clip:
     """The end of a stream that was asked for one class, and from frame `BEFORE_CHANGE` on for another."""
     generator = noise_of(options.seed, number)
-    stream = pipe.stream(options.steps_per_frame, CHANGE_CHUNK, pair[0], guidance, generator)
+    stream = pipe.stream(
+        options.steps_per_frame, CHANGE_CHUNK, pair[0], guidance, generator, quick_dtype("cpu")
+    )
     chunks = [next(stream) for _ in range(BEFORE_CHANGE // CHANGE_CHUNK)]
     stream.y = pair[1]
     chunks += [next(stream) for _ in range(-(-(TO_TURN + options.frames) // CHANGE_CHUNK))]

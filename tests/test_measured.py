@@ -69,6 +69,19 @@ def test_speed():
     assert all(30 < model["compiled bf16"]["warm-up (s)"] < 90 for model in models), "a minute of warm-up"
 
 
+def test_speed_without_bf16():
+    found = measured("generation-avx2")
+    plain, rows = found["sampler"]["plain float32"], []
+    for name, stream in (("fast float32", "float32"), ("compiled float32", "compiled float32")):
+        ratios = [
+            plain[figure] / found["sampler"][name][figure]
+            for figure in ("first frame (s)", "further frame (s)")
+        ]
+        cells = [*ratios, found["stream_frames_per_second"][f"{stream}, N = 2"]]
+        rows.append(row(name, *(f"{cell:.1f}" for cell in cells)))
+    assert missing(rows, RESULTS) == []
+
+
 def test_streams():
     found = measured("generation")["stream_frames_per_second"]
     rows = [
