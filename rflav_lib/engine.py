@@ -7,7 +7,8 @@ What it leaves out, without changing a result beyond rounding:
   of its weights (two fifths with joint attention), are computed once for a stream and not at every step; those of
   pre-rolling in one go, as its T N windows have T N different times between them, not T T N;
 - **a second forward for guidance.** Labelled and unlabelled samples go through the network as one batch;
-- **the laying out of weights.** On CPUs they are packed for the kernels once, and GELU runs inside the product.
+- **the laying out of weights.** On CPUs with AVX-512 they are packed for the kernels once, and GELU runs inside the
+  product.
 
 With `dtype=torch.bfloat16` matrix products run on bf16 copies of the weights, with everything between them in
 float32. That is not exact, and about twice as fast on devices with instructions for it, far slower on others (see
