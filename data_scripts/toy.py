@@ -24,6 +24,7 @@ from data_scripts.published import FetchError
 from rflav_lib.arguments import whole_number
 from rflav_lib.av_files import MediaError
 from rflav_lib.av_probe import probe
+from rflav_lib.data.seeds import kept_for
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_scenes.canvas import FRAME_RATE
 from rflav_lib.files import read_json, write_json
@@ -86,6 +87,8 @@ def prepare(world: World, train: int, test: int, workers: int | None = None) -> 
     for name, count, least in (("train", train, 0), ("test", test, 0), ("frames", world.frames, 1)):
         whole_number(count, f"--{name}", least)
     whole_number(world.seed, "--seed", 0)
+    if kept := kept_for(world.seed):
+        raise ValueError(f"--seed {world.seed} is kept: {kept}; take another, for these clips are trained on")
     whole_number(train + test, "--train and --test together")
     world.root.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(world.root / ".prepare.lock"):

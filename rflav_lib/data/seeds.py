@@ -1,7 +1,8 @@
 """Seeds that are kept: their toy clips measure, judge and calibrate, so no training run may draw them.
 
-A toy clip is a function of (world, seed, index), so a seed names a set of clips in each world. `TrainConfig` refuses
-the seeds below where it trains on a toy world. Results that are stored depend on the values: they stay as they are.
+A toy clip is a function of (world, seed, index), so a seed names a set of clips in each world. What makes clips to
+train on, directly, as a cache of latents or as files, refuses the seeds below. Results that are stored depend on the
+values: they stay as they are.
 """
 
 CODEC_SEED = 1_000_003

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
 from rflav_lib.arguments import whole_number
-from rflav_lib.data.seeds import UNSEEN_SEED
+from rflav_lib.data.seeds import UNSEEN_SEED, kept_for
 from rflav_lib.data.toy import CLASSES, ToyClip, make_clip
 from rflav_lib.files import refuse_other, whole_folder
 from rflav_lib.media import Clip
@@ -56,6 +56,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "clips", "unseen"):
             whole_number(getattr(self, name), name)
+        if kept := kept_for(self.seed):
+            raise ValueError(f"seed {self.seed} is kept: {kept}; take another")
 
 
 class ToyNetwork(FeatureNetwork):

@@ -2,8 +2,13 @@
 
 import ast
 
+import pytest
+
+from data_scripts.toy import main as toy_main
 from rflav_lib import ROOT
 from rflav_lib.data import seeds
+from rflav_lib.data.latent_cache.config import LatentsConfig
+from rflav_lib.metrics.toy_classifier import Settings
 from rflav_lib.train_config import TrainConfig
 
 NAMED = {name: value for name, value in vars(seeds).items() if name.endswith("_SEED")}
@@ -40,3 +45,13 @@ def test_no_other_module_writes_one_out():
     others = [path for path in paths if path != ROOT / "rflav_lib" / "data" / "seeds.py"]
     found = {path.name: whole_numbers(path.read_text(encoding="utf-8")) for path in others}
     assert [name for name, values in found.items() if values & set(seeds.RESERVED)] == []
+
+
+def test_nothing_makes_clips_to_train_on_from_them(tmp_path, capsys):
+    for make in (TrainConfig, LatentsConfig, Settings):
+        with pytest.raises(ValueError, match=r"(?s)seed.*unseen clips beside generated ones"):
+            make(seed=seeds.UNSEEN_SEED)
+    assert LatentsConfig(videos="my/videos", seed=seeds.UNSEEN_SEED).videos, "videos are not made from a seed"
+    assert toy_main(["prepare", "--root", str(tmp_path / "toy"), "--seed", str(seeds.UNSEEN_SEED)]) != 0
+    assert "--seed 2000003 is kept: unseen clips" in capsys.readouterr().err
+    assert not (tmp_path / "toy").exists()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rflav_lib.data.seeds import kept_for
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.yaml_config import YamlConfig
 
@@ -36,11 +37,13 @@ class LatentsConfig(YamlConfig):
     shard_frames: int = 1024
 
     def __post_init__(self) -> None:
+        kept = None if self.videos else kept_for(self.seed)
         check = [
             ("world", self.world in CLASSES, f"one of {', '.join(CLASSES)}"),
             ("audio_scale", 0 < self.audio_scale < float("inf"), "above 0"),
             ("audio_peak", 0 <= self.audio_peak <= 1, "in [0, 1]"),
             ("seed", self.seed >= 0, "0 or more"),
+            ("seed", kept is None, f"one that is not kept for measuring (this one: {kept})"),
             ("latents", self.latents != "", "a folder"),
         ]
         at_least_one = ("min_frames", "clips", "clip_frames", "size", "n_mels", "shard_frames")
