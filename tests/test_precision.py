@@ -2,10 +2,11 @@
 
 import warnings
 
+import nbformat
 import pytest
 import torch
 
-from rflav_lib import precision
+from rflav_lib import ROOT, precision
 from rflav_lib.engine import FastSampler
 from rflav_lib.precision import chosen, multiplies_bf16, quick_dtype, quick_name, warn_if_slow
 from rflav_lib.schedule import RollingSchedule
@@ -62,3 +63,12 @@ def test_training_takes_what_the_processor_is_quick_in(processor, tmp_path, monk
         make_accelerator(tiny_config(tmp_path, precision=p)).mixed_precision for p in ("auto", "no", "auto")
     ]
     assert found == [chosen("auto", "cpu"), "no", chosen("auto", "cpu")]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb")), ids=lambda path: path.stem
+)
+def test_no_notebook_asks_for_bf16_whatever_the_processor(path):
+    """One that did would run for an hour where others take a minute."""
+    code = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
+    assert "dtype=torch.bfloat16" not in code and 'precision="bf16"' not in code
