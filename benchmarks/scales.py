@@ -46,7 +46,7 @@ from rflav_lib.metrics.toy import (
     share_with_interval,
 )
 from rflav_lib.pipeline import RFLAVPipeline
-from rflav_lib.precision import quick_dtype
+from rflav_lib.precision import quick_dtype, quick_name
 from rflav_lib.provenance import fingerprint, provenance
 
 BUNDLED = ROOT / "checkpoints" / "toy-landscape"
@@ -326,8 +326,10 @@ def measure_all(options: argparse.Namespace) -> None:
         if name not in sets:
             sets[name] = measured_or_diverged(measure)
             if options.out:
+                streams = {"dtype": quick_name("cpu")} if options.sweep == "changes" else {}
                 report = {
                     "command": options.command,
+                    **streams,
                     "settings": settings,
                     "provenance": provenance(),
                     "sets": sets,

@@ -30,6 +30,7 @@ from rflav_lib.data.windows import Window, draw_place
 from rflav_lib.files import output_file, write_json
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.peak_memory import working_bytes
+from rflav_lib.precision import multiplies_bf16
 from rflav_lib.profiling import peak_flops
 from rflav_lib.provenance import provenance
 from rflav_lib.train_batches import BatchSource, Samples
@@ -267,7 +268,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--fusion", choices=FUSIONS, default="conditioned_average", help="default: %(default)s"
     )
-    parser.add_argument("--settings", nargs="+", default=DEFAULT_SETTINGS, help="default: %(default)s")
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        help=f"default: {' '.join(DEFAULT_SETTINGS)}, those of bf16 where it is quick",
+    )
     parser.add_argument(
         "--batch", type=int, help=f"windows a step (default: {BATCH}; {PAPER_BATCH} for the paper's size)"
     )
@@ -280,6 +285,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--out", type=output_file, help="also write figures, machine, versions and command to this JSON file"
     )
     options = parser.parse_args(arguments)
+    if options.settings is None:
+        quick = options.device == "cuda" or multiplies_bf16("cpu")
+        options.settings = [name for name in DEFAULT_SETTINGS if quick or "bf16" not in name]
     if options.batch is None:
         options.batch = PAPER_BATCH if options.size == "paper" else BATCH
     for name in ("batch", "steps", "threads"):

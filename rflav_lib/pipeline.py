@@ -92,9 +92,8 @@ class RFLAVPipeline(DiffusionPipeline):
             for name, module in pipeline.components.items():
                 if isinstance(module, nn.Module) and name not in kwargs:
                     check_weights(local / name, module)
-        pipeline.register_to_config(
-            _name_or_path=str(folder)
-        )  # of the repository, not where it was fetched to
+        # the repository's name, not where it was fetched to
+        pipeline.register_to_config(_name_or_path=str(folder))
         return pipeline
 
     def save_whole(self, folder: str | Path) -> None:

@@ -51,6 +51,7 @@ class Plan:
     step_seconds: float
     device: str
     how: str
+    precision: str
 
     @property
     def peak_bytes(self) -> int:
@@ -143,9 +144,8 @@ def saved_bytes(settings: dict, batch: int, precision: str, device: torch.device
     return sum(size for key, (_, size) in kept.items() if key not in weights)
 
 
-def activation_bytes(config: TrainConfig, settings: dict, device: torch.device) -> int:
+def activation_bytes(config: TrainConfig, settings: dict, precision: str, device: torch.device) -> int:
     """Bytes of a micro-batch between forward and backward; with checkpointing, one block's and all blocks' inputs."""
-    precision = chosen(config.precision, device)
     if not config.gradient_checkpointing:
         return saved_bytes(settings, config.batch_size, precision, device)
     around = saved_bytes({**settings, "depth": 1}, config.batch_size, precision, device)
@@ -167,10 +167,9 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 def step_seconds(
-    config: TrainConfig, settings: dict, flops: int, peak_bytes: int, device: torch.device
+    config: TrainConfig, settings: dict, precision: str, flops: int, peak_bytes: int, device: torch.device
 ) -> tuple[float, str]:
     """Seconds of an optimizer step on this device, and how they were found: timed where it fits, else estimated."""
-    precision = chosen(config.precision, device)
     speed = peak_flops(AUTOCAST[precision], device)
     estimate = flops / (ASSUMED_SHARE * speed)
     free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available
@@ -205,14 +204,15 @@ def step_seconds(
 def make_plan(config: TrainConfig) -> Plan:
     """Count, and time or estimate, one step of `config` on this process's device."""
     state = PartialState()
-    settings = model_settings(config)
+    settings, precision = model_settings(config), chosen(config.precision, state.device)
     with torch.device("meta"):
         parameters = sum(p.numel() for p in RFLAVTransformer(**settings).parameters())
     latent_shape, classes = data_shape(config)
     flops = count_flops(settings) * config.samples_a_step(1)
     state_bytes = BYTES_A_PARAMETER * parameters
-    activations = activation_bytes(config, settings, state.device)
-    seconds, how = step_seconds(config, settings, flops, state_bytes + activations, state.device)
+    activations = activation_bytes(config, settings, precision, state.device)
+    peak = state_bytes + activations
+    seconds, how = step_seconds(config, settings, precision, flops, peak, state.device)
     name = torch.cuda.get_device_name() if state.device.type == "cuda" else processor_name()
     return Plan(
         parameters,
@@ -225,6 +225,7 @@ def make_plan(config: TrainConfig) -> Plan:
         seconds,
         f"{state.device.type} ({name}, {torch.get_num_threads()} threads)",
         how,
+        precision,
     )
 
 
@@ -252,7 +253,7 @@ def plan(config: TrainConfig) -> str:
     gigabytes = [size / 2**30 for size in (found.peak_bytes, found.state_bytes, found.activation_bytes)]
     rows = {
         "model": f"{found.parameters:,} parameters, {config.fusion}, window of {config.window}, "
-        + told(chosen(config.precision, PartialState().device)),
+        + told(found.precision),
         "data": f"latents {latents}, {config.n_mels} mel bins, {found.classes or 'no'} classes",
         "step": f"{samples} samples = batch_size {config.batch_size} x accumulation_steps {config.accumulation_steps} "
         f"x {found.processes} process(es); {found.flops / 1e12:,.3g} TFLOP in each process",

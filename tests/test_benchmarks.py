@@ -166,6 +166,14 @@ def test_training_writes_after_each_setting(tmp_path, monkeypatch):
     assert list(figures) == ["plain"] and figures["plain"]["peak_bytes"] > 0
 
 
+def test_bf16_is_trained_where_it_is_quick(monkeypatch):
+    for quick in (True, False):
+        monkeypatch.setattr(training, "multiplies_bf16", lambda device, quick=quick: quick)
+        assert any("bf16" in name for name in training.parse([]).settings) == quick
+        assert {"plain", "fused"} <= set(training.parse([]).settings)
+        assert training.parse(["--settings", "bf16"]).settings == ["bf16"]
+
+
 def test_training_refuses_settings_that_there_are_not(capsys):
     with pytest.raises(SystemExit):
         training.parse(["--settings", "plain", "bf16+fast"])

@@ -70,7 +70,10 @@ def test_what_a_forward_keeps_is_what_is_counted(tmp_path):
 def test_checkpointing_keeps_less():
     settings = model_settings(TOY)
     less = TrainConfig(**{**vars(TOY), "gradient_checkpointing": True})
-    assert activation_bytes(less, settings, CPU) < 0.5 * activation_bytes(TOY, settings, CPU)
+    for precision in ("no", "bf16"):
+        checkpointed, whole = (activation_bytes(config, settings, precision, CPU) for config in (less, TOY))
+        assert checkpointed < 0.5 * whole
+    assert whole < activation_bytes(TOY, settings, "no", CPU), "bf16 keeps less"
 
 
 def test_data_that_are_not_at_hand_must_be_described(tmp_path):
