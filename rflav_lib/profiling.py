@@ -17,11 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from rflav_lib.engine import FastSampler
 from rflav_lib.fast_layers import FastLinear
 from rflav_lib.fast_network import FastNetwork
+from rflav_lib.precision import multiplies_bf16
 from rflav_lib.sampler import RollingSampler
 from rflav_lib.transformer import RFLAVTransformer
 
 ROLLS = 5
-PATIENCE = 1.0  # seconds for measuring a peak, the last round beyond it
 KINDS = {
     "matrix products": ("mm", "linear_pointwise", "_mkl_linear", "matmul", "convolution"),
     "attention": ("scaled_dot_product", "softmax"),
@@ -92,13 +92,14 @@ def median_seconds(work: Callable[[], Any], device: torch.device, repeats: int =
 def peak_flops(dtype: torch.dtype, device: torch.device) -> float:
     """Floating-point operations a second of the best of some large matrix products.
 
-    A plain product and a packed layer: on a CPU they come from two libraries, and either may be the faster. Where they
-    are slow, as bf16 without instructions for it, a few must do.
+    A plain product and a packed layer: on a CPU they come from two libraries, and either may be the faster. Where bf16
+    has no instructions, numbers are multiplied one by one, and large products are no faster than small ones.
     """
-    size = 1024 if device.type == "cpu" else 8192
+    slow = dtype is torch.bfloat16 and not multiplies_bf16(device)
+    size = 8192 if device.type != "cpu" else 256 if slow else 1024
     one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     layer = FastLinear(nn.Linear(size, size, device=device), dtype)
-    best, began = float("inf"), time.perf_counter()
+    best = float("inf")
     for _ in range(12):
         for product in (one.matmul, layer):
             start = time.perf_counter()
@@ -106,8 +107,6 @@ def peak_flops(dtype: torch.dtype, device: torch.device) -> float:
             if device.type == "cuda":
                 torch.cuda.synchronize()
             best = min(best, time.perf_counter() - start)
-        if time.perf_counter() - began > PATIENCE:
-            break
     return 2 * size**3 / best
 
 

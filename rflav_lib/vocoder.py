@@ -32,7 +32,7 @@ class GriffinLim(Float32Module, ConfigMixin):
 
     Args:
         sample_rate, n_fft, win_length, hop_length, n_mels, f_min, f_max: as in `MelCodec`.
-        iterations: rounds of phase search; time grows in proportion.
+        iterations: rounds of phase search, of which a stream takes three quarters; time grows in proportion.
         momentum: of the fast variant, in [0, 1).
     """
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BLOCK = 40  # mel frames that one search settles
 CONTEXT = 8  # frames on each side that take part: a window of 2048 samples reaches over 6.4 of 160
 FADE = 320  # samples over which the estimate of one block passes into that of the next
-ROUNDS = 48  # of phase search for a block; fewer than for a whole clip, as much of a block's edge is known
+SHARE = 0.75  # of the vocoder's rounds for a block: fewer than for a whole clip, as much of a block's edge is known
 
 
 class GriffinLimStream:
@@ -114,7 +114,8 @@ class GriffinLimStream:
         after = [_mirror(torch.cat([context, spectra], dim=-1).flip(-1)).flip(-1)] if last else []
         spectra = torch.cat([context, spectra, *after], dim=-1)
         start, end = CONTEXT * hop, (CONTEXT + count) * hop
-        estimate = self.vocoder.find_phases(spectra, ROUNDS, self._past)
+        rounds = max(1, round(SHARE * self.vocoder.config.iterations))
+        estimate = self.vocoder.find_phases(spectra, rounds, self._past)
         if self._past is None or self._tail is None:  # at the beginning, both
             start -= hop // 2
         else:

@@ -4,6 +4,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -25,6 +26,14 @@ def same_threads() -> Iterator[None]:
     yield
     if threads and threads != torch.get_num_threads():
         torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def quick_vocoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pipelines of new trainings look for phases in 4 rounds: the usual 64 are most of a small test's work."""
+    from rflav_lib.vocoder import GriffinLim  # see above
+
+    monkeypatch.setattr(GriffinLim, "from_codec", partial(GriffinLim.from_codec, iterations=4))
 
 
 @pytest.fixture

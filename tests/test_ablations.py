@@ -15,6 +15,8 @@ from rflav_lib.view import ablations as ablations_view
 from rflav_lib.view.style import COLOURS
 from tests.test_experiments import TINY
 
+pytestmark = pytest.mark.usefixtures("quick_vocoder")
+
 ARGUMENTS = ["--seeds", "0", "--steps", "2", "--clips", "10", "--frames", "20", "--resamples", "2"]
 
 

@@ -12,6 +12,8 @@ from benchmarks import allocator as benchmark
 from rflav_lib import allocator, experiments
 from tests.test_experiments import TINY
 
+pytestmark = pytest.mark.usefixtures("quick_vocoder")
+
 PROGRAM = """
 import resource
 import torch

@@ -14,6 +14,8 @@ from rflav_lib.metrics.longform import WindowFeatures
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.view import remedies
 
+pytestmark = pytest.mark.usefixtures("quick_vocoder")
+
 
 def test_every_remedy_is_a_setting_that_training_knows_and_differs_from_the_paper():
     plain = TrainConfig.from_yaml(experiments.BASE, **experiments.FINE_TUNED)

@@ -9,6 +9,8 @@ from rflav_lib import experiments
 from rflav_lib.data.toy import CLASSES
 from tests.tiny import tiny_pipeline
 
+pytestmark = pytest.mark.usefixtures("quick_vocoder")
+
 TINY = {
     "clips": 4, "clip_frames": 12, "batch_size": 2, "hidden_size": 24, "depth": 1, "num_heads": 2, "max_steps": 2,
     "warmup_steps": 1, "precision": "no", "log_every": 1,

@@ -14,6 +14,8 @@ from rflav_lib.view import noise_levels as view
 from tests.test_ablations import ARGUMENTS
 from tests.test_experiments import TINY
 
+pytestmark = pytest.mark.usefixtures("quick_vocoder")
+
 
 @pytest.fixture(autouse=True)
 def small_things(monkeypatch, tmp_path):

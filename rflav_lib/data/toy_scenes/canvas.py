@@ -4,7 +4,7 @@ Coordinates are in pixels, x to the right and y down; pixel i covers [i, i+1) an
 Colours are 0..255. Frame k shows the instant (k + 0.5) / 10 s, the middle of the sound that belongs to it.
 
 Nothing is drawn over the whole frame unless it fills it: shapes are evaluated on a small patch around the
-object and blended there, which is what keeps the worlds above 100 clips a second.
+object and blended there, which is what makes clips quick to draw.
 """
 
 import colorsys
