@@ -39,7 +39,7 @@ from rflav_lib.metrics import long_measures
 from rflav_lib.metrics.audioclip import AudioCLIP
 from rflav_lib.metrics.features import FeatureNetwork
 from rflav_lib.metrics.i3d import I3D
-from rflav_lib.metrics.long_clips import LongSettings, label_of, long_clips, part
+from rflav_lib.metrics.long_clips import LongSettings, label_of, long_clips
 from rflav_lib.metrics.loop_table import (
     CALIBRATION_SEED,
     TEST_SEED,
@@ -114,7 +114,7 @@ def loops(
             "length of the loop within 3 %": lengths_found(test),
             **{
                 kind: long_measures.loop_report(
-                    [part(clip, 0, frames) for clip in clips],
+                    [clip.part(0, frames) for clip in clips],
                     thresholds,
                     window,
                     options.world == "toy-dance",

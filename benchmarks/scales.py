@@ -36,7 +36,6 @@ from rflav_lib.evaluation.sampling import noise_of
 from rflav_lib.files import output_file, read_json, write_json
 from rflav_lib.locks import only_writer
 from rflav_lib.media import Clip
-from rflav_lib.metrics.long_clips import part
 from rflav_lib.metrics.toy import (
     WORLD,
     Reading,
@@ -233,8 +232,7 @@ def changed(
     chunks = [next(stream) for _ in range(BEFORE_CHANGE // CHANGE_CHUNK)]
     stream.y = pair[1]
     chunks += [next(stream) for _ in range(-(-(TO_TURN + options.frames) // CHANGE_CHUNK))]
-    whole = Clip.concatenate(chunks)
-    return part(whole, len(whole) - options.frames, len(whole))
+    return Clip.concatenate(chunks).part(-options.frames)
 
 
 SWEEPS = {"conditions": condition_sets, "classes": class_sets, "changes": change_sets}

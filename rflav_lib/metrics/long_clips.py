@@ -56,20 +56,7 @@ def long_clip(pipe: RFLAVPipeline, number: int, settings: LongSettings) -> Clip:
     parts: list[Clip] = []
     while sum(map(len, parts)) < settings.frames:
         parts.append(next(stream))
-    return part(Clip.concatenate(parts), 0, settings.frames)
-
-
-def part(clip: Clip, first: int, last: int) -> Clip:
-    """Frames `first` to `last` - 1 with their sound; negative numbers count from the end.
-
-    Raises:
-        ValueError: frames that the clip does not have.
-    """
-    first, last = (each + len(clip) if each < 0 else each for each in (first, last))
-    if not 0 <= first < last <= len(clip):
-        raise ValueError(f"a clip of {len(clip)} frames has no frames {first} to {last - 1}")
-    at = [round(frame * clip.sample_rate / clip.frame_rate) for frame in (first, last)]
-    return Clip(clip.frames[first:last], clip.waveform[at[0] : at[1]], clip.frame_rate, clip.sample_rate)
+    return Clip.concatenate(parts).part(0, settings.frames)
 
 
 def long_clips(

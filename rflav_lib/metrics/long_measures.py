@@ -20,7 +20,6 @@ from rflav_lib.mel import MelCodec
 from rflav_lib.metrics.curves import Classes, Curve, beyond, rise
 from rflav_lib.metrics.distances import FAD_SCALE, Distance, frechet, kernel_distance
 from rflav_lib.metrics.features import FeatureNetwork
-from rflav_lib.metrics.long_clips import part
 from rflav_lib.metrics.longform import (
     WINDOW,
     PixelStatistics,
@@ -239,8 +238,8 @@ def sync_report(
     """
     sets = {"generated": generated, "real": real}
     found: Figures = {"classifier": {}, "offset": {}}
-    for name, ends in {"first": (0, PART), "last": (-PART, len(generated[0]))}.items():
-        parts = {kind: [part(clip, *ends) for clip in clips] for kind, clips in sets.items()}
+    for name, ends in {"first": (0, PART), "last": (-PART, None)}.items():
+        parts = {kind: [clip.part(*ends) for clip in clips] for kind, clips in sets.items()}
         found["classifier"][name] = {kind: classifier.accuracy(clips) for kind, clips in parts.items()}
         found["offset"][name] = {kind: offsets(clips, mel, labels) for kind, clips in parts.items()}
     sets["generated, shuffled"] = [
