@@ -49,7 +49,7 @@ from rflav_lib.metrics.loop_table import (
     lengths_found,
     pixel_distances,
 )
-from rflav_lib.metrics.loops import distance_matrix, lpips_rows, read_loops
+from rflav_lib.metrics.loops import distance_matrix, read_loops
 from rflav_lib.metrics.perceptual import Perceptual
 from rflav_lib.metrics.sync_classifier import train_classifier
 from rflav_lib.metrics.toy import world_of
@@ -91,7 +91,7 @@ def frame_distances(options: argparse.Namespace) -> tuple[str, Distances]:
     network = Perceptual.load(options.lpips)
 
     def distances(frames: np.ndarray) -> np.ndarray:
-        return distance_matrix(lpips_rows(network.lpips, frames), squared=True)
+        return distance_matrix(network.rows(frames), squared=True)
 
     return f"{network.name}, {network.weights}", distances
 
