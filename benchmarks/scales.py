@@ -36,14 +36,8 @@ from rflav_lib.evaluation.sampling import noise_of
 from rflav_lib.files import output_file, read_json, write_json
 from rflav_lib.locks import only_writer
 from rflav_lib.media import Clip
-from rflav_lib.metrics.toy import (
-    WORLD,
-    Reading,
-    median_with_interval,
-    read_clip,
-    real_clips,
-    share_with_interval,
-)
+from rflav_lib.metrics.intervals import median_with_interval, share_with_interval
+from rflav_lib.metrics.toy import WORLD, Reading, read_clip, real_clips
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.precision import quick_dtype, quick_name
 from rflav_lib.provenance import fingerprint, provenance

@@ -20,6 +20,7 @@ from rflav_lib.mel import MelCodec
 from rflav_lib.metrics.curves import Classes, Curve, beyond, rise
 from rflav_lib.metrics.distances import FAD_SCALE, Distance, frechet, kernel_distance
 from rflav_lib.metrics.features import FeatureNetwork
+from rflav_lib.metrics.intervals import median_with_interval, share_with_interval
 from rflav_lib.metrics.longform import (
     WINDOW,
     PixelStatistics,
@@ -33,7 +34,6 @@ from rflav_lib.metrics.loop_table import Distances, pixel_distances
 from rflav_lib.metrics.loops import beside, looping_share, read_loops
 from rflav_lib.metrics.sync import AgainstChance, av_align, beat_alignment, over_clips, tempo
 from rflav_lib.metrics.sync_classifier import SyncClassifier
-from rflav_lib.metrics.toy import median_with_interval, share_with_interval
 
 TENTH = 9 * WINDOW  # where the tenth of the windows that do not overlap begins
 REFERENCE = 500  # windows of real clips that distances are measured from

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.signal import detrend, find_peaks
 from torch import Tensor
 
-from rflav_lib.metrics.toy import share_with_interval
+from rflav_lib.metrics.intervals import share_with_interval, wilson
 
 Array = NDArray[np.floating]
 AS_DEEP = 0.6  # share of the deepest minimum: multiples of a loop are as deep, or deeper where they fit whole frames
@@ -182,7 +182,7 @@ def precision(hits: int, false_alarms: int) -> dict[str, float]:
     """
     if hits + false_alarms == 0:
         raise ValueError("nothing was called looping, so there is no precision")
-    return share_with_interval([True] * hits + [False] * false_alarms)
+    return wilson(hits, hits + false_alarms)
 
 
 def beside(period: float, beat: float, window: float, tolerance: float = 0.5) -> Beside:
