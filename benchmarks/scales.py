@@ -32,7 +32,7 @@ from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.seeds import RANGE_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_tracking.classing import picture_features, sound_features
-from rflav_lib.evaluation.sampling import noise_of
+from rflav_lib.draws import generator_of
 from rflav_lib.files import output_file, read_json, write_json
 from rflav_lib.locks import only_writer
 from rflav_lib.media import Clip
@@ -219,7 +219,7 @@ def changed(
     pair: tuple[int, int], guidance: float, number: int, options: argparse.Namespace, pipe: RFLAVPipeline
 ) -> Clip:
     """The end of a stream that was asked for one class, and from frame `BEFORE_CHANGE` on for another."""
-    generator = noise_of(options.seed, number)
+    generator = generator_of(options.seed, number)
     stream = pipe.stream(
         options.steps_per_frame, CHANGE_CHUNK, pair[0], guidance, generator, quick_dtype("cpu")
     )

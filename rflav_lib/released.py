@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 import torch
 from diffusers.utils import logging
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rflav_lib import ROOT
@@ -25,7 +23,7 @@ from rflav_lib.hifigan import HiFiGAN, fold_weight_norm
 from rflav_lib.image_codec import ImageVAE, load_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.misfits import misfit
-from rflav_lib.model_folder import opening
+from rflav_lib.model_folder import opened_weights, opening
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.tensor_files import read_pickle
 from rflav_lib.transformer import RFLAVTransformer
@@ -190,10 +188,8 @@ def _load_transformer(folder: Path) -> RFLAVTransformer:
             f"{folder / 'config.json'}: {', '.join(missing)} missing: not a released R-FLAV model"
         )
     ours = {_SETTINGS[name]: value for name, value in settings.items() if name in _SETTINGS}
-    try:
-        weights = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: truncated or not a safetensors file ({error}); fetch it again") from error
+    with opened_weights(path) as stored:
+        weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # it is no dict
     try:
         converted = convert_transformer(weights)
     except ValueError as error:

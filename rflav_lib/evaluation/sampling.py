@@ -9,6 +9,7 @@ import torch
 
 from rflav_lib import released
 from rflav_lib.conditions import given_sound, given_video
+from rflav_lib.draws import generator_of
 from rflav_lib.evaluation.config import Row
 from rflav_lib.evaluation.sources import Source, Window
 from rflav_lib.image_codec import encode_frames
@@ -126,7 +127,7 @@ class RowSampler:
             steps_per_frame=self.facts["steps_per_frame"],
             y=labels,
             guidance_scale=self.row.guidance,
-            generator=[noise_of(self.seed, number) for number in numbers],
+            generator=[generator_of(self.seed, number) for number in numbers],
             dtype=torch.bfloat16 if self.precision == "bf16" else None,
         )
 
@@ -156,7 +157,7 @@ class RowSampler:
         try:
             return self.pipeline(
                 steps_per_frame=self.facts["steps_per_frame"],
-                generator=[noise_of(self.seed, number) for number in numbers],
+                generator=[generator_of(self.seed, number) for number in numbers],
                 condition_scale=self.row.condition_scale,
                 **given,
             )
@@ -179,9 +180,3 @@ class RowSampler:
                 f"rows: {self.row.name!r}: sample {number} cannot be made for {window.clip} from frame {window.start}: "
                 f"{error}"
             ) from error
-
-
-def noise_of(seed: int, number: int) -> torch.Generator:
-    """The generator of all noise of sample `number`."""
-    drawn = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(drawn))

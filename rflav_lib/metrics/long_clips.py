@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from rflav_lib.draws import seed_of
 from rflav_lib.files import read_json, whole, write_json
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
@@ -45,12 +46,11 @@ def label_of(pipe: RFLAVPipeline, number: int) -> int | None:
 
 def long_clip(pipe: RFLAVPipeline, number: int, settings: LongSettings) -> Clip:
     """Generate clip `number`."""
-    noise = np.random.SeedSequence((settings.seed, number)).generate_state(1, np.uint64)[0]
     stream = pipe.stream(
         settings.steps_per_frame,
         min(CHUNK, settings.frames),
         label_of(pipe, number),
-        generator=torch.Generator().manual_seed(int(noise >> np.uint64(1))),
+        generator=torch.Generator().manual_seed(seed_of(settings.seed, number) >> 1),
         dtype=DTYPES[settings.dtype],
     )
     parts: list[Clip] = []
