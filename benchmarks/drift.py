@@ -111,12 +111,7 @@ REMEDIES = {
 
 def parts(clip: Clip, size: int) -> list[Clip]:
     """A clip in pieces of `size` frames; what is left over at the end is dropped."""
-    samples = round(clip.sample_rate / clip.frame_rate)
-    return [
-        Clip(clip.frames[first : first + size], clip.waveform[first * samples : (first + size) * samples],
-             clip.frame_rate, clip.sample_rate)
-        for first in range(0, len(clip) - size + 1, size)
-    ]  # fmt: skip
+    return [clip.part(first, first + size) for first in range(0, len(clip) - size + 1, size)]
 
 
 def figures(clips: Sequence[Clip], pipe: RFLAVPipeline, reference: dict[str, torch.Tensor]) -> Figures:

@@ -39,7 +39,7 @@ from rflav_lib.metrics import long_measures
 from rflav_lib.metrics.audioclip import AudioCLIP
 from rflav_lib.metrics.features import FeatureNetwork
 from rflav_lib.metrics.i3d import I3D
-from rflav_lib.metrics.long_clips import LongSettings, label_of, long_clips, part
+from rflav_lib.metrics.long_clips import LongSettings, label_of, long_clips
 from rflav_lib.metrics.loop_table import (
     CALIBRATION_SEED,
     TEST_SEED,
@@ -49,7 +49,7 @@ from rflav_lib.metrics.loop_table import (
     lengths_found,
     pixel_distances,
 )
-from rflav_lib.metrics.loops import distance_matrix, lpips_rows, read_loops
+from rflav_lib.metrics.loops import distance_matrix, read_loops
 from rflav_lib.metrics.perceptual import Perceptual
 from rflav_lib.metrics.sync_classifier import train_classifier
 from rflav_lib.metrics.toy import world_of
@@ -91,7 +91,7 @@ def frame_distances(options: argparse.Namespace) -> tuple[str, Distances]:
     network = Perceptual.load(options.lpips)
 
     def distances(frames: np.ndarray) -> np.ndarray:
-        return distance_matrix(lpips_rows(network.lpips, frames), squared=True)
+        return distance_matrix(network.rows(frames), squared=True)
 
     return f"{network.name}, {network.weights}", distances
 
@@ -114,7 +114,7 @@ def loops(
             "length of the loop within 3 %": lengths_found(test),
             **{
                 kind: long_measures.loop_report(
-                    [part(clip, 0, frames) for clip in clips],
+                    [clip.part(0, frames) for clip in clips],
                     thresholds,
                     window,
                     options.world == "toy-dance",

@@ -32,19 +32,12 @@ from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.seeds import RANGE_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_tracking.classing import picture_features, sound_features
-from rflav_lib.evaluation.sampling import noise_of
+from rflav_lib.draws import generator_of
 from rflav_lib.files import output_file, read_json, write_json
 from rflav_lib.locks import only_writer
 from rflav_lib.media import Clip
-from rflav_lib.metrics.long_clips import part
-from rflav_lib.metrics.toy import (
-    WORLD,
-    Reading,
-    median_with_interval,
-    read_clip,
-    real_clips,
-    share_with_interval,
-)
+from rflav_lib.metrics.intervals import median_with_interval, share_with_interval
+from rflav_lib.metrics.toy import WORLD, Reading, read_clip, real_clips
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.precision import quick_dtype, quick_name
 from rflav_lib.provenance import fingerprint, provenance
@@ -226,15 +219,14 @@ def changed(
     pair: tuple[int, int], guidance: float, number: int, options: argparse.Namespace, pipe: RFLAVPipeline
 ) -> Clip:
     """The end of a stream that was asked for one class, and from frame `BEFORE_CHANGE` on for another."""
-    generator = noise_of(options.seed, number)
+    generator = generator_of(options.seed, number)
     stream = pipe.stream(
         options.steps_per_frame, CHANGE_CHUNK, pair[0], guidance, generator, quick_dtype("cpu")
     )
     chunks = [next(stream) for _ in range(BEFORE_CHANGE // CHANGE_CHUNK)]
     stream.y = pair[1]
     chunks += [next(stream) for _ in range(-(-(TO_TURN + options.frames) // CHANGE_CHUNK))]
-    whole = Clip.concatenate(chunks)
-    return part(whole, len(whole) - options.frames, len(whole))
+    return Clip.concatenate(chunks).part(-options.frames)
 
 
 SWEEPS = {"conditions": condition_sets, "classes": class_sets, "changes": change_sets}

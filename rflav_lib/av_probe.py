@@ -128,6 +128,29 @@ def require_both(path: Path, info: MediaInfo) -> None:
         raise MediaError(f"{path}: picture and sound share no time")
 
 
+def frame_window(
+    path: Path, info: MediaInfo, frame_rate: float, start: float, frames: int | None
+) -> tuple[int, int]:
+    """Number of the first frame of a window from `start` s on, and how many; None for all that follow.
+
+    Raises:
+        MediaError: less than half a frame in the whole file.
+        ValueError: a start that is no multiple of a frame, or frames that the file does not have.
+    """
+    total = info.frames_at(frame_rate)
+    if total < 1:
+        raise MediaError(f"{path}: picture and sound share {info.duration:.3f} s, less than half a frame")
+    first = round(start * frame_rate)
+    if start < 0 or abs(first - start * frame_rate) > 1e-3:
+        raise ValueError(f"start must be a multiple of a frame, {1 / frame_rate:g} s, got {start}")
+    count = total - first if frames is None else frames
+    if count < 1 or first + count > total:
+        raise ValueError(
+            f"{path}: has {total} frames at {frame_rate:g} fps, so no {count} frames from {start:g} s on"
+        )
+    return first, count
+
+
 def _picture_facts(path: Path, stream: Any, first: Any) -> dict[str, Any]:
     rotation, mirrored = orientation(first)
     width, height = square_width(first.width, stream.sample_aspect_ratio), first.height

@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from rflav_lib.files import read_json, whole_folder
+from rflav_lib.misfits import misfit
 from rflav_lib.tensor_files import safetensors_errors
 from rflav_lib.train_config import TrainConfig
 
@@ -196,18 +197,11 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _check_shapes(path: Path, model: nn.Module, *stored: Mapping[str, Tensor]) -> None:
-    expected = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
     for tensors in stored:
         if other := sorted(name for name, tensor in tensors.items() if not tensor.is_floating_point()):
             raise ValueError(f"{path}: damaged: {other[0]} holds {tensors[other[0]].dtype}")
-        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
-        if wrong:
-            name = wrong[0]
-            raise ValueError(
-                f"{path}: of another architecture: {name} is {found.get(name, 'missing')} there and "
-                f"{expected.get(name, 'missing')} in this model ({len(wrong)} tensors differ)"
-            )
+        if told := misfit(tensors, dict(model.named_parameters())):
+            raise ValueError(f"{path}: of another architecture: {told}")
 
 
 def _like(full: Tensor, other: Tensor) -> Tensor:

@@ -151,13 +151,11 @@ def windows(clips: Sequence[Clip], size: int, stride: int | None = None) -> dict
     with torch.no_grad():
         picture = window_features([clip.frames for clip in clips], watcher.features, size, stride)
     starts = window_starts(len(clips[0]), size, stride)
-    per_frame = round(clips[0].sample_rate / clips[0].frame_rate)
-    sound = np.stack([clip.waveform[: len(clip) * per_frame] for clip in clips])
     found = []
     with torch.no_grad():
         for start in starts:
-            piece = torch.from_numpy(sound[:, start * per_frame : (start + size) * per_frame])
-            found.append(listener.features(piece).double())
+            pieces = np.stack([clip.part(start, start + size).waveform for clip in clips])
+            found.append(listener.features(torch.from_numpy(pieces)).double())
     values = rearrange(torch.cat(found), "(w n) d -> w n d", n=len(clips))
     return {"picture": picture, "sound": WindowFeatures(tuple(starts), values, size)}
 

@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all, and JSON that is readable or refused by name."""
 
 import ctypes
+import hashlib
 import json
 import os
 import shutil
@@ -167,6 +168,11 @@ def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as JSON, whole or not at all; its folder is made."""
     with whole(path) as draft:
         draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def json_digest(content: Any, digits: int = 8) -> str:
+    """The first digits of the SHA-256 of a value as JSON: for names of what depends on it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:digits]
 
 
 def _followed(path: Path) -> Path:

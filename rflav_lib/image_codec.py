@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rflav_lib import ROOT
+from rflav_lib.misfits import in_words
 from rflav_lib.model_folder import check_finite, opening
 
 ImageVAE: TypeAlias = AutoencoderKL | AutoencoderTiny
@@ -75,10 +76,8 @@ def load_vae(place: str | Path) -> ImageVAE:
     with opening(place):
         # what is missing is told after diffusers has renamed the weights of old files
         vae, told = kind.from_pretrained(place, use_safetensors=True, output_loading_info=True)
-        if wrong := sorted(told["missing_keys"]) + sorted(told["unexpected_keys"]):
-            raise ValueError(
-                f"{len(wrong)} weights do not fit the config beside them: {', '.join(wrong[:3])}"
-            )
+        if wrong := in_words(told["missing_keys"], told["unexpected_keys"]):
+            raise ValueError(f"weights do not fit the config beside them: {wrong}")
         check_finite(place, vae)
     return vae.eval()
 

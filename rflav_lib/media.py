@@ -13,7 +13,7 @@ import numpy as np
 
 from rflav_lib.av_files import Interpolation, MediaError, encode, sample_at
 from rflav_lib.av_pictures import pictures
-from rflav_lib.av_probe import MediaInfo, probe, require_both
+from rflav_lib.av_probe import MediaInfo, frame_window, probe, require_both
 from rflav_lib.av_sound import sound
 from rflav_lib.files import whole
 
@@ -66,6 +66,20 @@ class Clip:
     def duration(self) -> float:
         """Length in seconds: frames / frame_rate."""
         return len(self.frames) / self.frame_rate
+
+    def part(self, first: int, last: int | None = None) -> Self:
+        """Frames `first` to `last` - 1, or to the end, with their sound; negative numbers count from the end.
+
+        Raises:
+            ValueError: frames that the clip does not have, or none.
+        """
+        count = len(self)
+        first, last = (n + count if n < 0 else n for n in (first, count if last is None else last))
+        if not 0 <= first < last <= count:
+            raise ValueError(f"a clip of {count} frames has no frames {first} to {last - 1}")
+        here, there = (sample_at(frame, self.frame_rate, self.sample_rate) for frame in (first, last))
+        waveform = _fit(self.waveform[here:], there - here)  # a clip may lack a sample
+        return type(self)(self.frames[first:last], waveform, self.frame_rate, self.sample_rate)
 
     @classmethod
     def read(
@@ -123,7 +137,7 @@ class Clip:
         _check_rates(frame_rate, sample_rate)
         info = probe(path) if info is None else info
         require_both(path, info)
-        first, count = _window(path, info, frame_rate, start, frames)
+        first, count = frame_window(path, info, frame_rate, start, frames)
         if frames_each is None:
             frames_each = count
         elif frames_each < 1:
@@ -255,24 +269,6 @@ class Clip:
         from rflav_lib.view.clip_display import mime_bundle  # late: drawing needs far more than clips do
 
         return mime_bundle(self)
-
-
-def _window(
-    path: Path, info: MediaInfo, frame_rate: float, start: float, frames: int | None
-) -> tuple[int, int]:
-    """Number of the first frame, and how many."""
-    total = info.frames_at(frame_rate)
-    if total < 1:
-        raise MediaError(f"{path}: picture and sound share {info.duration:.3f} s, less than half a frame")
-    first = round(start * frame_rate)
-    if start < 0 or abs(first - start * frame_rate) > 1e-3:
-        raise ValueError(f"start must be a multiple of a frame, {1 / frame_rate:g} s, got {start}")
-    count = total - first if frames is None else frames
-    if count < 1 or first + count > total:
-        raise ValueError(
-            f"{path}: has {total} frames at {frame_rate:g} fps, so no {count} frames from {start:g} s on"
-        )
-    return first, count
 
 
 def _check_array(array: np.ndarray, name: str, dtype: type) -> None:

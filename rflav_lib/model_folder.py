@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from rflav_lib.files import read_json
+from rflav_lib.misfits import misfit
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -89,14 +90,9 @@ def check_weights(folder: Path, module: nn.Module) -> None:
         slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118  # it is no dict
         shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
         kinds = {name: part.get_dtype() for name, part in slices.items()}
-    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    wrong = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
-    wrong += sorted(
-        f"{name} as {kind}" for name, kind in kinds.items() if kind not in ("F64", "F32", "F16", "BF16")
-    )
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(f"{path}: weights do not fit the config beside them: {', '.join(wrong[:3])}{more}")
+    odd = [f"{name} as {kind}" for name, kind in kinds.items() if kind not in ("F64", "F32", "F16", "BF16")]
+    if told := misfit(shapes, module.state_dict()) or ", ".join(sorted(odd)[:3]):
+        raise ValueError(f"{path}: weights do not fit the config beside them: {told}")
     check_finite(path, module)
 
 

@@ -4,12 +4,14 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
+from torch import Tensor
 
 from rflav_lib import ROOT
 
@@ -49,10 +51,18 @@ def commit() -> str | None:
 
 
 def fingerprint(pipe: DiffusionPipeline) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of all weights of a pipeline: network, codecs, vocoder."""
+    """`checksum` of all weights of a pipeline: network, codecs, vocoder."""
+    return checksum(
+        (f"{name}.{key}", tensor)
+        for name, part in sorted(pipe.components.items())
+        for key, tensor in getattr(part, "state_dict", dict)().items()
+    )
+
+
+def checksum(weights: Iterable[tuple[str, Tensor]]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of names and values, as float32, of weights in this order."""
     digest = hashlib.sha256()
-    for name, part in sorted(pipe.components.items()):
-        for key, tensor in getattr(part, "state_dict", dict)().items():
-            digest.update(f"{name}.{key}".encode())
-            digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    for name, tensor in weights:
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().numpy().tobytes())
     return digest.hexdigest()[:16]

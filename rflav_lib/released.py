@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 import torch
 from diffusers.utils import logging
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rflav_lib import ROOT
@@ -24,7 +22,8 @@ from rflav_lib.files import read_json
 from rflav_lib.hifigan import HiFiGAN, fold_weight_norm
 from rflav_lib.image_codec import ImageVAE, load_vae
 from rflav_lib.mel import MelCodec
-from rflav_lib.model_folder import opening
+from rflav_lib.misfits import misfit
+from rflav_lib.model_folder import opened_weights, opening
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.tensor_files import read_pickle
 from rflav_lib.transformer import RFLAVTransformer
@@ -189,10 +188,8 @@ def _load_transformer(folder: Path) -> RFLAVTransformer:
             f"{folder / 'config.json'}: {', '.join(missing)} missing: not a released R-FLAV model"
         )
     ours = {_SETTINGS[name]: value for name, value in settings.items() if name in _SETTINGS}
-    try:
-        weights = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: truncated or not a safetensors file ({error}); fetch it again") from error
+    with opened_weights(path) as stored:
+        weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  # it is no dict
     try:
         converted = convert_transformer(weights)
     except ValueError as error:
@@ -205,18 +202,8 @@ def _load_transformer(folder: Path) -> RFLAVTransformer:
 
 def _filled(model: Model, weights: Mapping[str, Tensor], path: Path) -> Model:
     """The model with these weights, each of which must be wanted, there, and of the right shape."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    there = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    problems = [f"{name} is missing" for name in sorted(wanted.keys() - there.keys())]
-    problems += [f"{name} is left over" for name in sorted(there.keys() - wanted.keys())]
-    problems += [
-        f"{name} has shape {there[name]}, the model needs {wanted[name]}"
-        for name in sorted(wanted.keys() & there.keys())
-        if there[name] != wanted[name]
-    ]
-    if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ValueError(f"{path}: does not fit its config.json: {'; '.join(problems[:3])}{more}")
+    if told := misfit(weights, model.state_dict()):
+        raise ValueError(f"{path}: does not fit its config.json: {told}")
     model.load_state_dict(weights, assign=True)
     return model.eval()
 

@@ -12,11 +12,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rflav_lib.data.windows import TrainingClips
+from rflav_lib.draws import generator_of
 from rflav_lib.flow import VelocityModel, expand_time, rolled_out_noise
 from rflav_lib.memory import MemoryLayout
 from rflav_lib.train_config import TrainConfig
@@ -94,8 +94,7 @@ class Samples:
 
     def _draw_one(self, step: int, number: int) -> tuple:
         config = self.config
-        seed = np.random.SeedSequence((config.seed, step, number)).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(seed))
+        generator = generator_of(config.seed, step, number)
         past = self._draw_past(generator)
         video, audio, found = self.data.draw_window(generator, past + config.window)
         t, rolls = self.schedule.draw_phase(1, generator)

@@ -2,6 +2,7 @@
 
 import torch
 
+from rflav_lib.misfits import misfit
 from rflav_lib.released import open_checkpoint
 from rflav_lib.transformer import RFLAVTransformer
 
@@ -26,24 +27,9 @@ def weights_for(model: RFLAVTransformer, place: str) -> dict[str, torch.Tensor]:
         ValueError: nothing there that can be opened, or another architecture: names the first weights that differ.
     """
     theirs = open_checkpoint(place).transformer.state_dict()
-    ours = model.state_dict()
-    new = (ours.keys() - theirs.keys()) & _MAY_BE_NEW
-    wrong = sorted(
-        name
-        for name in (ours.keys() | theirs.keys()) - new
-        if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape
-    )
-    if wrong:
-        told = ", ".join(
-            f"{name} ({_shape(theirs, name)} there, {_shape(ours, name)} here)" for name in wrong[:3]
-        )
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    if told := misfit(theirs, model.state_dict(), _MAY_BE_NEW):
         raise ValueError(
-            f"start_from: the model in {place} is not of this config: {told}{more}; set hidden_size, depth, window, "
+            f"start_from: the model in {place} is not of this config: {told}; set hidden_size, depth, window, "
             "fusion, classes and memory frames to its own, or leave start_from out"
         )
     return theirs
-
-
-def _shape(state: dict[str, torch.Tensor], name: str) -> str:
-    return "x".join(map(str, state[name].shape)) if name in state else "none"

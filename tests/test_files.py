@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from rflav_lib import train_codec
 from rflav_lib.data.toy import make_clip
-from rflav_lib.files import output_file, whole, whole_folder, write_json
+from rflav_lib.files import json_digest, output_file, whole, whole_folder, write_json
 from rflav_lib.metrics import toy_classifier
 from rflav_lib.tensor_files import write_tensors
 from tests.tiny import tiny_pipeline
@@ -207,3 +207,9 @@ def test_names_as_long_as_the_file_system_allows(tmp_path, name):
 def test_a_name_with_a_colon_is_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(type(clip()).read(clip().save("12:30.mp4"))) == 2
+
+
+def test_a_digest_is_of_the_value_whatever_the_order_of_its_keys():
+    assert json_digest({"b": None, "a": (1, "x")}) == "8401963c"
+    assert json_digest({"a": [1, "x"], "b": None}, 16) == "8401963c5b51c522"
+    assert json_digest({"a": [1, "y"], "b": None}) != "8401963c"

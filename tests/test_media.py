@@ -89,6 +89,32 @@ def test_what_is_no_clip(change, error, message):
         Clip(**good | change)
 
 
+@pytest.mark.parametrize(("rate", "fps"), [(16000, 10), (44100, 29.97)])
+def test_parts_have_their_own_sound_and_make_the_whole_again(rate, fps):
+    waveform = np.arange(round(20 * rate / fps), dtype=np.float32)
+    clip = Clip(np.arange(20, dtype=np.uint8)[:, None, None, None].repeat(3, 3), waveform, fps, rate)
+    parts = [clip.part(0, 7), clip.part(7, -5), clip.part(-5)]
+    assert [part.frames[0].item(0) for part in parts] == [0, 7, 15]
+    assert [part.waveform[0] for part in parts] == [round(first * rate / fps) for first in (0, 7, 15)]
+    whole = Clip.concatenate(parts)
+    assert np.array_equal(whole.frames, clip.frames) and np.array_equal(whole.waveform, waveform)
+    assert repr(whole) == repr(clip)
+
+
+def test_a_sample_that_a_clip_lacks_is_silence_in_its_last_part():
+    part = Clip(np.zeros((3, 4, 4, 3), np.uint8), np.ones(4799, np.float32)).part(2)
+    assert part.waveform.tolist() == [1] * 1599 + [0]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "named"),
+    [(15, 21, "15 to 20"), (-21, 3, "-1 to 2"), (4, 4, "4 to 3"), (20, None, "20 to 19")],
+)
+def test_parts_that_a_clip_does_not_have_are_refused(first, last, named):
+    with pytest.raises(ValueError, match=f"a clip of 20 frames has no frames {named}$"):
+        plain(20).part(first, last)
+
+
 def test_concatenate():
     first, second = noise(3), noise(4, seed=1)
     both = Clip.concatenate([first, second])

@@ -8,8 +8,6 @@ latents and mel segments as float16. Shards are mapped into memory, so a data se
 """
 
 import argparse
-import hashlib
-import json
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +26,7 @@ from rflav_lib.data.latent_cache.index import CacheIndex, Span, differences
 from rflav_lib.data.latent_cache.sources import ClipSource, FolderSource, ToySource
 from rflav_lib.data.latent_cache.writing import write_cache
 from rflav_lib.data.windows import Window, draw_place
+from rflav_lib.files import json_digest
 from rflav_lib.image_codec import ImageVAE, load_vae
 from rflav_lib.mel import MelCodec
 
@@ -166,8 +165,7 @@ def encode_toy_clips(
     facts = {
         "world": world, "seed": seed, "count": count, "clip_frames": clip_frames, **codec_facts(vae, mel),
     }  # fmt: skip
-    fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    folder = Path(cache_folder) / f"{world}-{fingerprint}"
+    folder = Path(cache_folder) / f"{world}-{json_digest(facts, 16)}"
     write_cache(folder, ClipEncoder(ToySource(world, seed, count, clip_frames), vae, mel, TOY_SIZE))
     return LatentCache(folder, vae, mel)
 

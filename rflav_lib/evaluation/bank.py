@@ -14,8 +14,6 @@ training window, so that copies have a chance of 0.53 and 0.38. In pixels they a
 the report says beside the samples' own.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ from rflav_lib.evaluation.memorisation import HEARD, SEEN, RawSpace
 from rflav_lib.evaluation.networks import Measure
 from rflav_lib.evaluation.sources import ToyPart, ToySource, Window, toy_window
 from rflav_lib.evaluation.treatment import Treatment
+from rflav_lib.files import json_digest
 from rflav_lib.media import Clip
 from rflav_lib.metrics.feature_set import comparable_versions
 from rflav_lib.tensor_files import write_tensors
@@ -152,9 +151,8 @@ class TrainingBank:
             "spaces": [space.name for space in SPACES],
             "versions": comparable_versions(),
         }
-        digits = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
         span = f"{shard.numbers.start:06}-{shard.numbers.stop - 1:06}"
-        return self.folder / f"{shard.part.seed}-{span}-{digits}.safetensors"
+        return self.folder / f"{shard.part.seed}-{span}-{json_digest(recipe)}.safetensors"
 
     def missing(self) -> list[Shard]:
         """Shards that are not there, or damaged."""

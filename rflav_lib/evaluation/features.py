@@ -1,7 +1,5 @@
 """Features of clip sets, computed in parts that are cached with their origin."""
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 from rflav_lib.evaluation.clip_sets import ClipSet
 from rflav_lib.evaluation.networks import Measure
 from rflav_lib.evaluation.treatment import Treatment
+from rflav_lib.files import json_digest
 from rflav_lib.media import Clip
 from rflav_lib.metrics.feature_set import FeatureSet, Origin, joined
 from rflav_lib.metrics.features import FeatureNetwork, extract, origin_of, resampled
@@ -43,7 +42,7 @@ def jobs(clips: ClipSet, measure: Measure, folder: Path) -> list[FeatureJob]:
     """All parts of a set. What decides the clips is in the file's name: features of other clips are never taken."""
     found = []
     for part in parts(clips.samples):
-        recipe = hashlib.sha256(json.dumps(clips.recipe(part), sort_keys=True).encode()).hexdigest()[:8]
+        recipe = json_digest(clips.recipe(part))
         name = f"{part.start:06}-{part.stop - 1:06}-{recipe}.safetensors"
         found.append(FeatureJob(clips, measure, part, folder / f"{clips.folder.name}-{measure.key}" / name))
     return found

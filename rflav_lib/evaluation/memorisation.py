@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
 from rflav_lib.metrics.features import resampled
+from rflav_lib.metrics.intervals import middle
 
 PIXELS = 16  # of a side, for distances between pictures: a copy with other details stays a copy
 MEL = MelCodec(n_mels=64, peak=None)
@@ -129,9 +130,8 @@ def copying(samples: Nearest, unseen: Nearest, resamples: int, seed: int = 0) ->
     ours, theirs = (each.distance.double().numpy() for each in (samples, unseen))
     rng = np.random.default_rng(seed)
     drawn = [_nearer(rng.choice(ours, len(ours)), rng.choice(theirs, len(theirs))) for _ in range(resamples)]
-    low, high = np.quantile(drawn, (0.025, 0.975)) if drawn else (np.nan, np.nan)
     medians = float(np.median(ours)), float(np.median(theirs))
-    return Copying(_nearer(ours, theirs), float(low), float(high), *medians)
+    return Copying(_nearer(ours, theirs), *middle(drawn), *medians)
 
 
 def _nearer(ours: np.ndarray, theirs: np.ndarray) -> float:

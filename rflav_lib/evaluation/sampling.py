@@ -1,32 +1,21 @@
 """Making the clips of a row: each a function of the seed and its number alone."""
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from rflav_lib import released
 from rflav_lib.conditions import given_sound, given_video
+from rflav_lib.draws import generator_of
 from rflav_lib.evaluation.config import Row
 from rflav_lib.evaluation.sources import Source, Window
 from rflav_lib.image_codec import encode_frames
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
-
-
-def checksum(pipeline: RFLAVPipeline) -> str:
-    """First digits of a SHA-256 over the names and values of all weights."""
-    digest = hashlib.sha256()
-    for part, module in sorted(pipeline.components.items()):
-        if isinstance(module, nn.Module):
-            for name, tensor in sorted(module.state_dict().items()):
-                digest.update(f"{part}.{name}".encode())
-                digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return f"sha256 {digest.hexdigest()[:12]}"
+from rflav_lib.provenance import fingerprint
 
 
 class RowSampler:
@@ -89,11 +78,11 @@ class RowSampler:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What a table tells of the model: checksum, window, fusion, N, number of weights."""
+        """What a table tells of the model: fingerprint, window, fusion, N, number of weights."""
         transformer = self.pipeline.transformer
         window = transformer.config.window
         return {
-            "weights": checksum(self.pipeline),
+            "weights": fingerprint(self.pipeline),
             "window": window,
             "fusion": transformer.config.fusion,
             "steps_per_frame": self.row.steps // window,
@@ -138,7 +127,7 @@ class RowSampler:
             steps_per_frame=self.facts["steps_per_frame"],
             y=labels,
             guidance_scale=self.row.guidance,
-            generator=[noise_of(self.seed, number) for number in numbers],
+            generator=[generator_of(self.seed, number) for number in numbers],
             dtype=torch.bfloat16 if self.precision == "bf16" else None,
         )
 
@@ -168,7 +157,7 @@ class RowSampler:
         try:
             return self.pipeline(
                 steps_per_frame=self.facts["steps_per_frame"],
-                generator=[noise_of(self.seed, number) for number in numbers],
+                generator=[generator_of(self.seed, number) for number in numbers],
                 condition_scale=self.row.condition_scale,
                 **given,
             )
@@ -191,9 +180,3 @@ class RowSampler:
                 f"rows: {self.row.name!r}: sample {number} cannot be made for {window.clip} from frame {window.start}: "
                 f"{error}"
             ) from error
-
-
-def noise_of(seed: int, number: int) -> torch.Generator:
-    """The generator of all noise of sample `number`."""
-    drawn = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(drawn))

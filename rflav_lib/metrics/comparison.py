@@ -22,6 +22,7 @@ from rflav_lib.metrics.distances import (
     kernels,
 )
 from rflav_lib.metrics.feature_set import FeatureSet, Origin, differences
+from rflav_lib.metrics.intervals import spread_around
 
 
 @dataclass(frozen=True)
@@ -162,11 +163,7 @@ def check_comparable(figures: Sequence[Figure], *, different_n: bool = False) ->
 def interval(
     x: Tensor, y: Tensor, distance: Distance, value: float, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """95 % bootstrap interval around `value`.
-
-    Drawing with replacement raises a Fréchet distance, as fewer samples would. So only the *spread* of the
-    bootstrap is used, centred at the value.
-    """
+    """95 % bootstrap interval around `value`, see `spread_around`."""
     generator = torch.Generator().manual_seed(seed)
     pair = prepared(x, y, distance)
     with warnings.catch_warnings():
@@ -177,9 +174,7 @@ def interval(
             )
             for _ in range(resamples)
         ]
-    spread = torch.tensor(drawn, dtype=torch.float64)
-    low, high = (spread - spread.mean()).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return value + low, value + high
+    return spread_around(value, drawn)
 
 
 @dataclass(frozen=True)

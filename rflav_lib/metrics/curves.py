@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rflav_lib.metrics.intervals import Figure, interval
+
 Array = NDArray[np.float64]
 Classes = Sequence[int | None] | None
 """The class of each video; None, or all None, where there are none."""
@@ -90,7 +92,7 @@ def with_interval(
     return _curve(starts, value, value + drawn_sums(shares, resamples, seed, classes), shares)
 
 
-def rise(curve: Curve, first: int, last: int) -> dict[str, float]:
+def rise(curve: Curve, first: int, last: int) -> Figure:
     """How much a curve climbs from the window that begins at frame `first` to the one at `last`, with its interval.
 
     Raises:
@@ -101,12 +103,6 @@ def rise(curve: Curve, first: int, last: int) -> dict[str, float]:
             raise ValueError(f"no window begins at frame {start}; windows begin at {curve.starts}")
     a, b = curve.starts.index(first), curve.starts.index(last)
     return interval(float(curve.value[b] - curve.value[a]), curve.resampled[:, b] - curve.resampled[:, a])
-
-
-def interval(value: float, drawn: Array) -> dict[str, float]:
-    """A value with the middle 95 % of its draws (resamples,); NaN without any."""
-    low, high = np.quantile(drawn, (0.025, 0.975)) if len(drawn) else (np.nan, np.nan)
-    return {"value": value, "low": float(low), "high": float(high)}
 
 
 def beyond(generated: Curve, control: Curve) -> Curve:

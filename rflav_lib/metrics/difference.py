@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rflav_lib.metrics.comparison import METRICS, compare, distance_of_rows, prepared
 from rflav_lib.metrics.feature_set import FeatureSet
+from rflav_lib.metrics.intervals import spread_around
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,7 @@ def difference(
                 distance_of_rows(pair, rows[0], other) for pair, other in zip(pairs, rows[1:], strict=True)
             )
             drawn.append(chosen.scale * (far - near))
-    # as for a distance alone, the spread counts: where the bootstrap's mean lies, the draws with repetition decide
-    spread = torch.tensor(drawn, dtype=torch.float64)
-    low, high = (spread - spread.mean()).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Difference(ours - theirs, ours - theirs + low, ours - theirs + high)
+    return Difference(ours - theirs, *spread_around(ours - theirs, drawn))
 
 
 def _redrawn(values: Tensor, generator: torch.Generator) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from rflav_lib.draws import seed_of
 from rflav_lib.files import read_json, whole, write_json
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
@@ -45,31 +46,17 @@ def label_of(pipe: RFLAVPipeline, number: int) -> int | None:
 
 def long_clip(pipe: RFLAVPipeline, number: int, settings: LongSettings) -> Clip:
     """Generate clip `number`."""
-    noise = np.random.SeedSequence((settings.seed, number)).generate_state(1, np.uint64)[0]
     stream = pipe.stream(
         settings.steps_per_frame,
         min(CHUNK, settings.frames),
         label_of(pipe, number),
-        generator=torch.Generator().manual_seed(int(noise >> np.uint64(1))),
+        generator=torch.Generator().manual_seed(seed_of(settings.seed, number) >> 1),
         dtype=DTYPES[settings.dtype],
     )
     parts: list[Clip] = []
     while sum(map(len, parts)) < settings.frames:
         parts.append(next(stream))
-    return part(Clip.concatenate(parts), 0, settings.frames)
-
-
-def part(clip: Clip, first: int, last: int) -> Clip:
-    """Frames `first` to `last` - 1 with their sound; negative numbers count from the end.
-
-    Raises:
-        ValueError: frames that the clip does not have.
-    """
-    first, last = (each + len(clip) if each < 0 else each for each in (first, last))
-    if not 0 <= first < last <= len(clip):
-        raise ValueError(f"a clip of {len(clip)} frames has no frames {first} to {last - 1}")
-    at = [round(frame * clip.sample_rate / clip.frame_rate) for frame in (first, last)]
-    return Clip(clip.frames[first:last], clip.waveform[at[0] : at[1]], clip.frame_rate, clip.sample_rate)
+    return Clip.concatenate(parts).part(0, settings.frames)
 
 
 def long_clips(

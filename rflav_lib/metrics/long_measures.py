@@ -20,7 +20,7 @@ from rflav_lib.mel import MelCodec
 from rflav_lib.metrics.curves import Classes, Curve, beyond, rise
 from rflav_lib.metrics.distances import FAD_SCALE, Distance, frechet, kernel_distance
 from rflav_lib.metrics.features import FeatureNetwork
-from rflav_lib.metrics.long_clips import part
+from rflav_lib.metrics.intervals import median_with_interval, share_with_interval
 from rflav_lib.metrics.longform import (
     WINDOW,
     PixelStatistics,
@@ -34,7 +34,6 @@ from rflav_lib.metrics.loop_table import Distances, pixel_distances
 from rflav_lib.metrics.loops import beside, looping_share, read_loops
 from rflav_lib.metrics.sync import AgainstChance, av_align, beat_alignment, over_clips, tempo
 from rflav_lib.metrics.sync_classifier import SyncClassifier
-from rflav_lib.metrics.toy import median_with_interval, share_with_interval
 
 TENTH = 9 * WINDOW  # where the tenth of the windows that do not overlap begins
 REFERENCE = 500  # windows of real clips that distances are measured from
@@ -239,8 +238,8 @@ def sync_report(
     """
     sets = {"generated": generated, "real": real}
     found: Figures = {"classifier": {}, "offset": {}}
-    for name, ends in {"first": (0, PART), "last": (-PART, len(generated[0]))}.items():
-        parts = {kind: [part(clip, *ends) for clip in clips] for kind, clips in sets.items()}
+    for name, ends in {"first": (0, PART), "last": (-PART, None)}.items():
+        parts = {kind: [clip.part(*ends) for clip in clips] for kind, clips in sets.items()}
         found["classifier"][name] = {kind: classifier.accuracy(clips) for kind, clips in parts.items()}
         found["offset"][name] = {kind: offsets(clips, mel, labels) for kind, clips in parts.items()}
     sets["generated, shuffled"] = [

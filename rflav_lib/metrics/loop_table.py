@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from rflav_lib.data.seeds import LOOP_CALIBRATION_SEED, LOOP_TEST_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
+from rflav_lib.metrics.intervals import share_with_interval
 from rflav_lib.metrics.loop_controls import beats_shuffled, shuffled, wandering
 from rflav_lib.metrics.loops import (
     Array,
@@ -29,7 +30,6 @@ from rflav_lib.metrics.loops import (
     read_loops,
     small_pixels,
 )
-from rflav_lib.metrics.toy import share_with_interval
 
 CALIBRATION_SEED, TEST_SEED = LOOP_CALIBRATION_SEED, LOOP_TEST_SEED
 SCORES = ("depth", "spectral")

@@ -17,7 +17,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import lpips
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.signal import detrend, find_peaks
 from torch import Tensor
 
-from rflav_lib.metrics.toy import share_with_interval
+from rflav_lib.metrics.intervals import share_with_interval, wilson
 
 Array = NDArray[np.floating]
 AS_DEEP = 0.6  # share of the deepest minimum: multiples of a loop are as deep, or deeper where they fit whole frames
@@ -83,38 +82,6 @@ def small_pixels(frames: NDArray[np.uint8], side: int = 16) -> Tensor:
     """A stand-in for LPIPS that needs no weights: frames (k h w 3) shrunk to `side` x `side`, as rows (k d) in 0..1."""
     pictures = torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, 1).contiguous().float() / 255
     return F.adaptive_avg_pool2d(pictures, side).flatten(1)
-
-
-@torch.no_grad()
-def lpips_rows(model: lpips.LPIPS, frames: NDArray[np.uint8], batch: int = 32) -> Tensor:
-    """Frames (k h w 3) -> rows (k d) whose *squared* Euclidean distance is LPIPS.
-
-    LPIPS adds up squared differences of unit features, weighted by channel, averaged over places. With the weights'
-    square roots in the features it is a squared distance, so k frames need k passes of the network, not k * k. Pass the
-    rows to `distance_matrix(rows, squared=True)`.
-
-    Args:
-        model: such as `lpips.LPIPS(net="alex")`, in eval mode (its default); spatial=False.
-        frames: at the size at which they are to be compared; LPIPS depends on it.
-        batch: frames at a time.
-
-    Raises:
-        ValueError: a model whose channel weights are negative, which is no distance.
-    """
-    device = next(model.parameters()).device
-    weights = [layer.model[-1].weight.flatten() for layer in model.lins]
-    if min(weight.min() for weight in weights) < 0:
-        raise ValueError("this LPIPS model has negative channel weights; its values are not distances")
-    rows = []
-    for first in range(0, len(frames), batch):
-        pictures = torch.from_numpy(np.ascontiguousarray(frames[first : first + batch])).movedim(-1, 1)
-        scaled = model.scaling_layer(pictures.to(device).float() / 127.5 - 1)
-        parts = []
-        for layer, weight in zip(model.net(scaled), weights, strict=True):
-            unit = lpips.normalize_tensor(layer) * weight.sqrt()[:, None, None]
-            parts.append(unit.flatten(1) / math.sqrt(layer[0, 0].numel()))
-        rows.append(torch.cat(parts, dim=1).cpu())
-    return torch.cat(rows)
 
 
 def distance_matrix(rows: Tensor, squared: bool = False) -> Array:
@@ -215,7 +182,7 @@ def precision(hits: int, false_alarms: int) -> dict[str, float]:
     """
     if hits + false_alarms == 0:
         raise ValueError("nothing was called looping, so there is no precision")
-    return share_with_interval([True] * hits + [False] * false_alarms)
+    return wilson(hits, hits + false_alarms)
 
 
 def beside(period: float, beat: float, window: float, tolerance: float = 0.5) -> Beside:

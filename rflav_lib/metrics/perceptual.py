@@ -2,8 +2,7 @@
 
 LPIPS (Zhang et al. 2018, by the `lpips` package) is a weighted squared difference of normalised features. Written
 as features, a whole matrix of distances, as Fig. 7 of the paper needs, costs one pass over the frames:
-
-    torch.cdist(f, f).square()
+`loops.distance_matrix` of `Perceptual.rows`, with squared=True.
 """
 
 import os
@@ -11,8 +10,10 @@ import warnings
 from pathlib import Path
 
 import lpips
+import numpy as np
 import torch
 from einops import rearrange
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rflav_lib.metrics import weights
@@ -88,3 +89,13 @@ class Perceptual(FeatureNetwork):
         found = rearrange(torch.cat(parts, dim=1), "(b k) d -> b (k d)", k=frames)
         self.width = found.shape[1]
         return found
+
+    @torch.no_grad()
+    def rows(self, frames: NDArray[np.uint8], batch: int = 32) -> Tensor:
+        """Features of single frames (k h w 3), `batch` at a time -> (k d), on the CPU.
+
+        LPIPS depends on the size of the frames: give them at the one at which they are to be compared.
+        """
+        device = next(self.parameters()).device
+        pieces = torch.from_numpy(np.ascontiguousarray(frames))[:, None].split(batch)
+        return torch.cat([self.features(piece.to(device)).cpu() for piece in pieces])

@@ -26,6 +26,7 @@ from scipy.signal import find_peaks
 
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
+from rflav_lib.metrics.intervals import middle
 
 Array = NDArray[np.float64]
 Score = Callable[[Array, Array], float]
@@ -274,9 +275,6 @@ def over_clips(scores: Sequence[AgainstChance], resamples: int = 1000, seed: int
     excess = np.array([score.excess for score in counted])
     spread = np.array([score.excess / score.z if score.z else math.nan for score in counted])
     drawn = np.random.default_rng(seed).choice(excess, (resamples, len(excess))).mean(axis=1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
     error = math.sqrt(np.nansum(spread**2)) / len(counted)
     z = float(excess.mean() / error) if error > 0 else math.nan
-    return OverClips(
-        float(excess.mean()), float(low), float(high), z, len(counted), len(scores) - len(counted)
-    )
+    return OverClips(float(excess.mean()), *middle(drawn), z, len(counted), len(scores) - len(counted))

@@ -26,8 +26,8 @@ from rflav_lib.data.seeds import SYNC_SEED, SYNC_THRESHOLD_SEED
 from rflav_lib.data.toy import make_clip
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
+from rflav_lib.metrics.intervals import share_with_interval
 from rflav_lib.metrics.longform import WINDOW
-from rflav_lib.metrics.toy import share_with_interval
 
 SIDE = 16  # frames are shrunk to this before the network sees them
 LEAST_SHIFT = 2  # frames: what counts as out of time; people notice about that

@@ -194,10 +194,8 @@ def draw(seed: int, index: int, frames: int = FRAMES) -> ToyClip:
 
 def taken(network: type[ToyNetwork], clip: Clip, first: int = 0) -> Tensor:
     """What the network takes of 16 frames from `first` on."""
-    if network.sample_rate is None:
-        return torch.from_numpy(clip.frames[first : first + FRAMES])
-    samples = round(clip.sample_rate / clip.frame_rate)
-    return torch.from_numpy(clip.waveform[first * samples : (first + FRAMES) * samples])
+    piece = clip.part(first, first + FRAMES)
+    return torch.from_numpy(piece.frames if network.sample_rate is None else piece.waveform)
 
 
 def train(settings: Settings, folder: str | Path) -> dict[str, dict[str, float]]:

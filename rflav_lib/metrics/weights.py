@@ -13,6 +13,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from rflav_lib import ROOT
+from rflav_lib.misfits import misfit
 from rflav_lib.tensor_files import read_pickle
 
 BLOCK = 1 << 20
@@ -124,18 +125,6 @@ def load_exactly(
     """
     own = module.state_dict()
     spare = {name for name in own if name.endswith("num_batches_tracked")} | set(optional)
-    missing = sorted(own.keys() - state.keys() - spare)
-    unexpected = sorted(state.keys() - own.keys())
-    shapes = [
-        f"{name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
-        for name in own.keys() & state.keys()
-        if state[name].shape != own[name].shape
-    ]
-    reports = (("missing", missing), ("left over", unexpected), ("of another shape", sorted(shapes)))
-    if told := [
-        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' * (len(names) > 3)})"
-        for what, names in reports
-        if names
-    ]:
-        raise ValueError(f"{source} does not fit this network: {'; '.join(told)}")
+    if told := misfit(state, own, spare):
+        raise ValueError(f"{source} does not fit this network: {told}")
     module.load_state_dict({name: own[name] for name in spare} | dict(state), strict=True)

@@ -109,7 +109,7 @@ class Feed:
             parts = [(clip, self.played - first) for first, clip in self._kept if first < self.played]
         if not parts:
             return None
-        return Clip.concatenate([_beginning(clip, frames) for clip, frames in parts])
+        return Clip.concatenate([clip.part(0, min(frames, len(clip))) for clip, frames in parts])
 
     def _work(self) -> None:
         try:
@@ -161,11 +161,3 @@ class Feed:
             while self._kept[0][0] + len(self._kept[0][1]) <= oldest:
                 self._kept.popleft()
         self._deliver(first, clip, frames / max(seconds, 1e-9))
-
-
-def _beginning(clip: Clip, frames: int) -> Clip:
-    """The first `frames` of a clip, or all of it."""
-    if frames >= len(clip):
-        return clip
-    samples = round(frames * clip.sample_rate / clip.frame_rate)
-    return Clip(clip.frames[:frames], clip.waveform[:samples], clip.frame_rate, clip.sample_rate)

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure, SubFigure
 
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.experiments import SIDES, labels_in_turn
-from rflav_lib.metrics.curves import drawn_sums, interval
+from rflav_lib.metrics.curves import drawn_sums
+from rflav_lib.metrics.intervals import interval
 from rflav_lib.metrics.toy import WORLD
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#882255", "#999933", "#332288")

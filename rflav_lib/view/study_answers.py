@@ -16,6 +16,7 @@ from filelock import FileLock
 from scipy.stats import binomtest
 
 from rflav_lib.files import append_whole
+from rflav_lib.metrics.intervals import wilson
 
 QUESTIONS: dict[str, str] = {
     "quality": "Which video has the better overall quality?",
@@ -295,9 +296,7 @@ def evaluate(answers: Answers, study: Study) -> Result:
 
 
 def _share(question: str, wins: int, n: int) -> Share:
-    test = binomtest(wins, n, 0.5)
-    interval = test.proportion_ci(0.95, method="wilson")
-    return Share(question, wins, n, wins / n, float(interval.low), float(interval.high), float(test.pvalue))
+    return Share(question, wins, n, **wilson(wins, n), p=float(binomtest(wins, n).pvalue))
 
 
 def _warnings(rows: Sequence[dict[str, str]], raters: int, broken: Sequence[int]) -> list[str]:

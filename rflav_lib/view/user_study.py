@@ -106,8 +106,7 @@ class StudyPage(anywidget.AnyWidget):
         made = []
         with TemporaryDirectory() as folder:
             for clip in clips:
-                samples = round(length * clip.sample_rate / clip.frame_rate)
-                cut = Clip(clip.frames[:length], clip.waveform[:samples], clip.frame_rate, clip.sample_rate)
+                cut = clip.part(0, length)
                 made.append(cut.save(Path(folder) / "video.mp4", scale=_scale(cut)).read_bytes())
         return made[0], made[1]
 

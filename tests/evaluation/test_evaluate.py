@@ -26,6 +26,7 @@ from rflav_lib.evaluation.sources import ToyPart, ToySource, draw
 from rflav_lib.metrics.distances import frechet, kernel_distance
 from rflav_lib.metrics.toy_classifier import ToyWatcher
 from rflav_lib.pipeline import CONDITION_SCALE, RFLAVPipeline
+from rflav_lib.provenance import fingerprint
 from tests.evaluation.test_tables import fusions
 
 
@@ -109,6 +110,7 @@ def test_a_sample_is_a_function_of_seed_and_number_alone(settings, checkpoint):
     assert np.corrcoef(six[3].waveform, fourth.waveform)[0, 1] > 0.9
     assert np.abs(six[3].frames.astype(int) - six[4].frames).max() > 5
     pipeline = RFLAVPipeline.from_pretrained(checkpoint)
+    assert sampler.facts["weights"] == fingerprint(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     seed = int(np.random.SeedSequence((0, 3)).generate_state(1, np.uint64)[0])
     generator, label = torch.Generator().manual_seed(seed), evaluation.windows.conditions[3].label

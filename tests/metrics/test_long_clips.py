@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rflav_lib.media import Clip
-from rflav_lib.metrics.long_clips import LongSettings, label_of, long_clip, long_clips, part
+from rflav_lib.metrics.long_clips import LongSettings, label_of, long_clip, long_clips
 from tests.tiny import tiny_pipeline
 
 SETTINGS = LongSettings("tiny", frames=12, steps_per_frame=1, dtype="float32", seed=3)
@@ -50,13 +49,3 @@ def test_a_damaged_clip_is_named(tmp_path):
 def test_classes_take_turns():
     assert [label_of(tiny_pipeline(), number) for number in (0, 4, 5)] == [0, 4, 0]
     assert label_of(tiny_pipeline(num_classes=0), 3) is None
-
-
-def test_a_part_has_its_own_sound():
-    frames = np.zeros((20, 4, 4, 3), np.uint8)
-    clip = Clip(frames, np.arange(20 * 1600, dtype=np.float32) / 32000)
-    last = part(clip, -5, 20)
-    assert len(last) == 5 and len(last.waveform) == 5 * 1600
-    assert last.waveform[0] == pytest.approx(15 * 1600 / 32000)
-    with pytest.raises(ValueError, match="no frames 15 to 20"):
-        part(clip, 15, 21)

@@ -2,12 +2,14 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 import torch
 from einops import rearrange
 from torchvision.models import alexnet
 
 from rflav_lib.data.toy import make_clip
+from rflav_lib.metrics.loops import distance_matrix
 from rflav_lib.metrics.perceptual import Perceptual
 from rflav_lib.metrics.weights import Published
 
@@ -56,6 +58,15 @@ def test_of_clips_it_is_the_mean_over_frames(network):
     first, second = frames()[:1], frames()[1:2]
     far = (network.features(first) - network.features(second)).square().sum()
     torch.testing.assert_close(far, package(network, first[0], second[0]).mean(), atol=1e-6, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_rows_of_a_video_give_the_lpips_of_each_pair_of_its_frames(network):
+    video = make_clip("toy-dance", 5, 0, 4).clip.frames
+    ours = distance_matrix(network.rows(video, batch=3), squared=True)
+    pairs = [torch.from_numpy(video)[list(each)] for each in zip(*np.ndindex(4, 4), strict=True)]
+    theirs = package(network, *pairs).numpy().reshape(4, 4)
+    assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-6) and theirs[0, 1] > 0
 
 
 def test_the_trunk_is_that_of_the_file(network, trunk):

@@ -15,12 +15,9 @@ from rflav_lib.metrics import toy
 from rflav_lib.metrics.toy import (
     Reading,
     generated_clips,
-    median_with_interval,
-    pooled_with_interval,
     read_clip,
     real_clips,
     report,
-    share_with_interval,
     summarise,
     table,
     through_codecs,
@@ -78,31 +75,6 @@ def test_a_black_and_silent_clip_is_nothing(pipeline):
     assert figures["asked class seen"]["value"] == 0 and math.isnan(
         figures["median size of A/V offset (ms)"]["value"]
     )
-
-
-def test_wilson_interval():
-    """Against the closed form for 10 of 10: low = n / (n + z^2)."""
-    share = share_with_interval([True] * 10)
-    assert (
-        share["value"] == 1
-        and share["high"] == pytest.approx(1)
-        and share["low"] == pytest.approx(10 / (10 + 1.959964**2))
-    )
-
-
-def test_bootstrap_interval_covers_the_median():
-    figures = median_with_interval(list(np.random.default_rng(0).normal(5, 1, 400)))
-    assert (
-        figures["low"] < figures["value"] < figures["high"] and 0.1 < figures["high"] - figures["low"] < 0.5
-    )
-
-
-def test_pooled_share_counts_events_and_draws_clips():
-    """Nine clips of one event each and one of eleven: the large one weighs more than half."""
-    tallies = [Tally(1, 1)] * 9 + [Tally(0, 11), Tally(0, 0)]
-    pooled = pooled_with_interval(tallies)
-    assert pooled["value"] == pytest.approx(9 / 20)
-    assert pooled["low"] < 0.3 and pooled["high"] == 1  # drawn without the large clip, all are right
 
 
 def test_nothing_to_measure_is_a_dash():

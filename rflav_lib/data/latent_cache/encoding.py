@@ -1,6 +1,5 @@
 """Clips to latents and mel segments, a piece at a time; the sound of a piece is heard in its surroundings."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from rflav_lib.data.latent_cache.index import Span
 from rflav_lib.data.latent_cache.sources import ClipSource
 from rflav_lib.image_codec import DEFAULT_BATCH, ImageVAE, encode_images, letterbox, reduction
 from rflav_lib.mel import MelCodec
+from rflav_lib.provenance import checksum
 
 
 class ClipEncoder:
@@ -133,9 +133,5 @@ def codec_facts(vae: ImageVAE, mel: MelCodec) -> dict[str, Any]:
 
 def _encoder_fingerprint(vae: ImageVAE) -> str:
     """Of the encoder's weights alone: a decoder can be made better and still open the same latents."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(vae.state_dict().items()):
-        if name.startswith(("encoder.", "quant_conv.")):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().float().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    weights = sorted(vae.state_dict().items())
+    return checksum((name, of) for name, of in weights if name.startswith(("encoder.", "quant_conv.")))

@@ -55,10 +55,7 @@ class ToySource:
 
     def pieces(self, clip: int, start: int, frames: int) -> Iterator[Clip]:
         """One piece: toy clips are made in memory anyway."""
-        made = self._make(clip)
-        samples = made.sample_rate // int(made.frame_rate)
-        sound = made.waveform[start * samples : (start + frames) * samples]
-        yield Clip(made.frames[start : start + frames], sound, made.frame_rate, made.sample_rate)
+        yield self._make(clip).part(start, start + frames)
 
     def loudest(self, clip: int) -> float:
         """The largest absolute sample of a clip."""

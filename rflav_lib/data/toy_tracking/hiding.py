@@ -13,7 +13,7 @@ from rflav_lib.data.toy_scenes.landscape import PITCHES
 from rflav_lib.data.toy_scenes.scene import NUM_HUES
 from rflav_lib.data.toy_tracking import hearing
 from rflav_lib.data.toy_tracking.fits import Array
-from rflav_lib.data.toy_tracking.seeing import MIN_CHROMA, chroma
+from rflav_lib.data.toy_tracking.seeing import MIN_CHROMA, chroma, hue
 
 CHANCE = 1 / NUM_HUES
 MIN_AREA = 6
@@ -86,9 +86,7 @@ def ball_hue(frames: NDArray[np.uint8], first: int, last: int) -> int | None:
 
 def hue_number(colour: Array) -> int:
     """The nearest of the 8 hues to a colour (3,), of any brightness."""
-    red, green, blue = colour
-    hue = np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue) / (2 * np.pi)
-    return round(float(hue) * NUM_HUES) % NUM_HUES
+    return round(hue(colour) * NUM_HUES) % NUM_HUES
 
 
 def tone_hue(log_mel: ArrayLike, first: int, last: int) -> int | None:

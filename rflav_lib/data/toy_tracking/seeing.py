@@ -98,8 +98,13 @@ def mean_hue(pixels: NDArray[np.uint8]) -> float:
     """Circular mean hue, 0..1, of pixels (n 3), weighted by their chroma; NaN without any."""
     if len(pixels) == 0:
         return float("nan")
-    red, green, blue = pixels.astype(np.float64).mean(axis=0)
-    return float(np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue) / (2 * np.pi) % 1.0)
+    return hue(pixels.astype(np.float64).mean(axis=0)) % 1.0
+
+
+def hue(colour: Array) -> float:
+    """The hue of a colour (3,) of any brightness, in turns: 0 is red, 1/3 green, -1/3 blue."""
+    red, green, blue = colour
+    return float(np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue) / (2 * np.pi))
 
 
 def bounces(frames: NDArray[np.uint8]) -> list[Event]:

@@ -18,17 +18,10 @@ from rflav_lib.metrics.toy.clips import (
     through_codecs,
     world_of,
 )
-from rflav_lib.metrics.toy.figures import (
-    median_with_interval,
-    per_class,
-    pooled_with_interval,
-    share_with_interval,
-    summarise,
-    table,
-)
+from rflav_lib.metrics.toy.figures import per_class, summarise, table
 from rflav_lib.metrics.toy.reading import Reading, read_clip
 
 __all__ = [
-    "UNSEEN_SEED", "WORLD", "Reading", "generated_clips", "median_with_interval", "per_class", "pooled_with_interval",
-    "read_clip", "real_clips", "share_with_interval", "summarise", "table", "through_codecs", "world_of",
+    "UNSEEN_SEED", "WORLD", "Reading", "generated_clips", "per_class", "read_clip", "real_clips", "summarise", "table",
+    "through_codecs", "world_of",
 ]  # fmt: skip

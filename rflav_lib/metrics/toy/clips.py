@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from rflav_lib.data.seeds import UNSEEN_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
+from rflav_lib.draws import seed_of
 from rflav_lib.image_codec import encode_frames
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
@@ -62,14 +62,10 @@ def generated_clips(
     for first in range(0, len(labels), batch):
         part = labels[first : first + batch]
         y = [label for label in part if label is not None] or None
-        generator = torch.Generator().manual_seed(_batch_seed(seed, start + first))
+        generator = torch.Generator().manual_seed(seed_of(seed, start + first) >> 1)
         yield from pipeline(
             num_frames, steps_per_frame, y, generator=generator, num_clips=len(part), **sampling
         )
-
-
-def _batch_seed(seed: int, first: int) -> int:
-    return int(np.random.SeedSequence((seed, first)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def real_clips(labels: Labels, num_frames: int, start: int = 0) -> Iterator[Clip]:

@@ -1,14 +1,17 @@
 """Readings of many clips into figures with 95 % intervals, and those into a table."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from scipy.stats import binomtest
 
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.data.toy_trackers import PENDULUM, Tally
+from rflav_lib.metrics.intervals import (
+    Figure,
+    median_with_interval,
+    pooled_with_interval,
+    share_with_interval,
+)
 from rflav_lib.metrics.toy.clips import WORLD
 from rflav_lib.metrics.toy.reading import Reading
 
@@ -20,9 +23,6 @@ TEMPO_TOLERANCE = 0.03
 TEMPO_RANGE = (90.0, 130.0)
 """Beats a minute of toy-dance."""
 
-Figure = dict[str, float]
-NOTHING = dict.fromkeys(("value", "low", "high"), math.nan)
-
 
 def has_class(label: int | None) -> bool:
     """Whether clips of this label have a class; those of toy-dance have none."""
@@ -32,38 +32,6 @@ def has_class(label: int | None) -> bool:
 def has_law(label: int | None) -> bool:
     """Whether pictures of this label decide the pitch, by colour, place or angle; a pendulum's and a dance's do not."""
     return label not in (None, PENDULUM)
-
-
-def share_with_interval(hits: Iterable[bool]) -> Figure:
-    """A share and its 95 % Wilson interval; NaN where there is nothing."""
-    hits = list(hits)
-    if not hits:
-        return dict(NOTHING)
-    interval = binomtest(sum(map(bool, hits)), len(hits)).proportion_ci(0.95, method="wilson")
-    return {"value": float(np.mean(hits)), "low": float(interval.low), "high": float(interval.high)}
-
-
-def median_with_interval(values: Sequence[float], seed: int = 0) -> Figure:
-    """A median and its 95 % bootstrap interval (1000 resamples); NaN where there is nothing."""
-    if not values:
-        return dict(NOTHING)
-    resamples = np.random.default_rng(seed).choice(np.asarray(values), (1000, len(values)))
-    low, high = np.quantile(np.median(resamples, axis=1), (0.025, 0.975))
-    return {"value": float(np.median(values)), "low": float(low), "high": float(high)}
-
-
-def pooled_with_interval(tallies: Iterable[Tally], seed: int = 0) -> Figure:
-    """The share of all events that were right, and its 95 % bootstrap interval; NaN where there is nothing.
-
-    Clips are drawn anew (1000 times), not events: the events of a clip stand and fall together.
-    """
-    counts = np.array([(tally.right, tally.of) for tally in tallies if tally.of], dtype=np.float64)
-    if not len(counts):
-        return dict(NOTHING)
-    drawn = np.random.default_rng(seed).integers(len(counts), size=(1000, len(counts)))
-    right, of = counts[drawn].sum(axis=1).T
-    low, high = np.quantile(right / of, (0.025, 0.975))
-    return {"value": float(counts[:, 0].sum() / counts[:, 1].sum()), "low": float(low), "high": float(high)}
 
 
 def summarise(readings: Sequence[Reading]) -> dict[str, Figure]:

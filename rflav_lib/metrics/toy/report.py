@@ -8,6 +8,7 @@ from typing import Any
 from rflav_lib.data.seeds import UNSEEN_SEED
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.files import read_json, write_json
+from rflav_lib.metrics.intervals import Figure
 from rflav_lib.metrics.toy.clips import (
     BATCH,
     Labels,
@@ -17,7 +18,7 @@ from rflav_lib.metrics.toy.clips import (
     through_codecs,
     world_of,
 )
-from rflav_lib.metrics.toy.figures import Figure, per_class, summarise
+from rflav_lib.metrics.toy.figures import per_class, summarise
 from rflav_lib.metrics.toy.reading import Reading, read_clip
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.precision import DTYPES
