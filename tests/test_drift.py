@@ -115,7 +115,7 @@ def test_the_summary_averages_seeds_and_compares_with_the_paper():
     shown = remedies.table(table)
     assert shown.startswith("Intervals: 95 %, over clips, for these very models; what another training")
     first, second = shown.splitlines()[-2:]
-    assert first.startswith("| paper | ") and "90% / 90% | 12 / 12 |" in first and ") |  | " in first
+    assert first.startswith("| paper | ") and "90% / 90% | 12 / 12 |" in first and ") | | " in first
     assert f"| {remedies.shown(beside)} |" in second
     assert remedies.shown({"value": 1.5, "low": -0.251, "high": 3}) == "+1.50 (-0.25 to +3.00)"
 
