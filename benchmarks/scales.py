@@ -114,12 +114,12 @@ def agrees(reading: Reading) -> bool:
     return reading.seen is not None and reading.seen == reading.heard
 
 
-def mean_with_interval(values: Sequence[float], seed: int = 0) -> dict[str, float]:
+def mean_with_interval(values: Sequence[float]) -> dict[str, float]:
     """A mean and its 95 % bootstrap interval; NaN where there is nothing."""
     if not values:
         return dict.fromkeys(("value", "low", "high"), math.nan)
     sample = torch.tensor(values, dtype=torch.float64)
-    draws = torch.randint(len(sample), (1000, len(sample)), generator=torch.Generator().manual_seed(seed))
+    draws = torch.randint(len(sample), (1000, len(sample)), generator=torch.Generator().manual_seed(0))
     low, high = sample[draws].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return {"value": float(sample.mean()), "low": low, "high": high}
 

@@ -91,11 +91,11 @@ def find_phases(
     return transform.sound(spectrum)
 
 
-def uneven_phases(frames: int, bins: int, spread: float = 1e-3) -> Tensor:
+def uneven_phases(frames: int, bins: int) -> Tensor:
     """Nearly zero phases to begin with, as complex numbers of size one (frames bins); always the same.
 
     From exact zeros, a click halfway between two frames stays symmetric round after round, and may settle a whole
     window's slope away from its place. Any unevenness decides for one side.
     """
-    angles = spread * torch.randn(frames, bins, generator=torch.Generator().manual_seed(0))
+    angles = 1e-3 * torch.randn(frames, bins, generator=torch.Generator().manual_seed(0))
     return torch.polar(torch.ones(()), angles)

@@ -77,10 +77,10 @@ def rolling(sampler: RollingSampler, video: Tensor, audio: Tensor, y: Tensor | N
     return partial(next, stream)
 
 
-def median_seconds(work: Callable[[], Any], device: torch.device, repeats: int = 2 * ROLLS) -> float:
+def median_seconds(work: Callable[[], Any], device: torch.device) -> float:
     """Median time of `work`, after a first go."""
     seconds = []
-    for _ in range(repeats + 1):
+    for _ in range(2 * ROLLS + 1):
         start = time.perf_counter()
         work()
         if device.type == "cuda":

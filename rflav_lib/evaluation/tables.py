@@ -115,13 +115,13 @@ def _column_title(run: Run, metric: str) -> str:
     return ""
 
 
-def _metrics(run: Run, rows: Sequence[TableRow]) -> list[str]:
+def _metrics(rows: Sequence[TableRow]) -> list[str]:
     return [metric for metric in METRICS if any(metric in row["figures"] for row in rows)]
 
 
 def _compared(title: str, run: Run, rows: Sequence[Line], first: str) -> str:
     """A table of rows, ours on the left, the paper's on the right."""
-    metrics = _metrics(run, [row for _, row, _ in rows])
+    metrics = _metrics([row for _, row, _ in rows])
     head = [first, *(_column_title(run, metric) for metric in metrics)]
     floor = "fad_mmd" in metrics
     head += ["the reference from itself"] * floor + ["paper: FVD", "KVD", "FAD"]

@@ -44,16 +44,16 @@ def share_with_interval(hits: Iterable[bool]) -> Figure:
     return {"value": float(np.mean(hits)), "low": float(interval.low), "high": float(interval.high)}
 
 
-def median_with_interval(values: Sequence[float], seed: int = 0) -> Figure:
+def median_with_interval(values: Sequence[float]) -> Figure:
     """A median and its 95 % bootstrap interval (1000 resamples); NaN where there is nothing."""
     if not values:
         return dict(NOTHING)
-    resamples = np.random.default_rng(seed).choice(np.asarray(values), (1000, len(values)))
+    resamples = np.random.default_rng(0).choice(np.asarray(values), (1000, len(values)))
     low, high = np.quantile(np.median(resamples, axis=1), (0.025, 0.975))
     return {"value": float(np.median(values)), "low": float(low), "high": float(high)}
 
 
-def pooled_with_interval(tallies: Iterable[Tally], seed: int = 0) -> Figure:
+def pooled_with_interval(tallies: Iterable[Tally]) -> Figure:
     """The share of all events that were right, and its 95 % bootstrap interval; NaN where there is nothing.
 
     Clips are drawn anew (1000 times), not events: the events of a clip stand and fall together.
@@ -61,7 +61,7 @@ def pooled_with_interval(tallies: Iterable[Tally], seed: int = 0) -> Figure:
     counts = np.array([(tally.right, tally.of) for tally in tallies if tally.of], dtype=np.float64)
     if not len(counts):
         return dict(NOTHING)
-    drawn = np.random.default_rng(seed).integers(len(counts), size=(1000, len(counts)))
+    drawn = np.random.default_rng(0).integers(len(counts), size=(1000, len(counts)))
     right, of = counts[drawn].sum(axis=1).T
     low, high = np.quantile(right / of, (0.025, 0.975))
     return {"value": float(counts[:, 0].sum() / counts[:, 1].sum()), "low": float(low), "high": float(high)}
