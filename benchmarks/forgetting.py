@@ -183,7 +183,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Options of the command line; exits with one clear line if they do not make sense."""
     about = __doc__.split("\n\n")[0]
     made = study.parser(about, SETTINGS, "outputs/forgetting", 40, "for each time out of sight")
-    return study.parsed(made, arguments, "benchmarks.forgetting", {"steps": 1, "clips": 1, "threads": 1})
+    return study.parsed(
+        made, arguments, "python -m benchmarks.forgetting", {"steps": 1, "clips": 1, "threads": 1}
+    )
 
 
 def report(runs: Sequence[study.Run], options: argparse.Namespace) -> dict[str, Any]:
