@@ -26,9 +26,8 @@ class FrameTransform:
         self.samples = (frames - 1) * hop_length
         self._width = len(window)
         self._hops = -(-self._width // hop_length)
-        self._before = (
-            n_fft // 2 - (n_fft - self._width) // 2
-        )  # samples of a window before its frame's centre
+        # samples of a window before its frame's centre
+        self._before = n_fft // 2 - (n_fft - self._width) // 2
         self._window = window
         self._envelope = self._overlapped(window.square().expand(1, frames, -1))
         # whole turns are left out while numbers are whole: nothing is lost to rounding

@@ -27,10 +27,8 @@ PAPERMILL = "tests/test_notebook_papermill.py"
 
 FOLDERS = (ROOT / "notebooks", ROOT / "notebooks" / "solutions")
 NOTEBOOKS = [str(path.relative_to(ROOT)) for folder in FOLDERS for path in sorted(folder.glob("*.ipynb"))]
-HALVES = (
-    [*NOTEBOOKS[::4], *NOTEBOOKS[3::4]],
-    [*NOTEBOOKS[1::4], *NOTEBOOKS[2::4]],
-)  # about as long as each other
+# about as long as each other
+HALVES = ([*NOTEBOOKS[::4], *NOTEBOOKS[3::4]], [*NOTEBOOKS[1::4], *NOTEBOOKS[2::4]])
 NBVAL = ["pytest", "--nbval", "-p", "no:python", "-q"]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
