@@ -165,7 +165,7 @@ def parse(
     arguments: list[str],
     about: str = __doc__,
     settings: Iterable[str] = SETTINGS,
-    module: str = "benchmarks.ablations",
+    program: str = "python -m benchmarks.ablations",
 ) -> argparse.Namespace:
     """Options of the command line, of this study or one that measures clips as it does; exits with one clear line if
     they do not make sense.
@@ -179,7 +179,7 @@ def parse(
     return study.parsed(
         made,
         arguments,
-        module,
+        program,
         {"steps": 1, "clips": 10, "frames": 20, "resamples": 2, "threads": 1},
     )
 

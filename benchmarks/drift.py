@@ -3,6 +3,7 @@
     python benchmarks/drift.py --out results/drift.json                            # hours; go on with the same command
     python benchmarks/drift.py --only paper context --seeds 0 1                    # some of it
     python benchmarks/drift.py --steps 20 --clips 10 --windows 3 --seeds 0         # to try it
+    python benchmarks/drift.py --table results/drift.json                          # the table of what has been measured
 
 A toy-landscape (what `python -m rflav_lib.train configs/toy-landscape.yaml` leaves, an hour's work to be done first) is
 trained further for the same steps on windows of the same clips: by the paper's method, and with one remedy each.
@@ -25,9 +26,8 @@ from their checkpoints. Then one JSON.
 """
 
 import argparse
-import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,11 +36,13 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file, nothing needs to be installed
+
+from benchmarks import study
 from rflav_lib import ROOT, experiments
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.seeds import REFERENCE_SEED
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import output_file, write_json
 from rflav_lib.media import Clip
 from rflav_lib.metrics.curves import Curve
 from rflav_lib.metrics.distances import frechet
@@ -148,99 +150,66 @@ def rounded(curve: Curve) -> Figures:
     return {name: getattr(curve, name).round(4).tolist() for name in ("value", "low", "high")}
 
 
-class Study:
-    """The sets of clips and the files of their figures.
+def setting(options: argparse.Namespace) -> Figures:
+    """What is the same for all sets that may be compared."""
+    return {
+        "steps": options.steps, "clips": options.clips, "windows": options.windows, "window": WINDOW,
+        "steps_per_frame": options.steps_per_frame, "intervals": "over clips, within classes",
+    }  # fmt: skip
 
-    Args:
-        options: of the command line.
-    """
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options, self.folder = options, Path(options.folder)
-        self.setting = {
-            "steps": options.steps, "clips": options.clips, "windows": options.windows, "window": WINDOW,
-            "steps_per_frame": options.steps_per_frame, "intervals": "over clips, within classes",
-        }  # fmt: skip
-        self._reference: dict[str, torch.Tensor] | None = None
+def kept(options: argparse.Namespace, name: str, work: Callable[[], Figures]) -> Figures:
+    """Figures from their file in the folder, or measured now."""
+    shared = {"setting": setting(options)}
+    return experiments.kept(options.folder / f"{name}.json", lambda: {**shared, **work()}, shared)
 
-    @property
-    def frames(self) -> int:
-        """Frames of a clip."""
-        return self.options.windows * WINDOW
 
-    def kept(self, name: str, work: Any) -> Figures:
-        """Figures from their file, or measured now.
+def model_of(name: str, options: argparse.Namespace) -> str:
+    """The folder of the model that a remedy uses."""
+    return f"{(REMEDIES[name].model or name).replace(' ', '-')}-{options.steps}"
 
-        Raises:
-            ValueError: the file is of a run with other settings.
-        """
-        file = self.folder / f"{name}.json"
-        found = experiments.kept(file, lambda: {"setting": self.setting, **work()})
-        if found["setting"] != self.setting:
-            raise ValueError(
-                f"{file}: measured with {found['setting']}, not {self.setting}; delete it, or take another --folder"
-            )
-        return found
 
-    def run(self, name: str, seed: int) -> Figures:
-        """Train, sample and measure one remedy with one seed, or what is left of it to do."""
-        return self.kept(
-            f"{name.replace(' ', '-')}-seed-{seed}", partial(self._run, REMEDIES[name], name, seed)
+def run(name: str, seed: int, options: argparse.Namespace) -> Figures:
+    """Train, sample and measure one remedy with one seed, or what is left of it to do."""
+    remedy = REMEDIES[name]
+    changes = {
+        **REMEDIES[remedy.model or name].training,
+        "max_steps": options.steps,
+        "precision": options.precision,
+    }
+    changes["warmup_steps"] = min(experiments.FINE_TUNED["warmup_steps"], options.steps)
+    check_start(experiments.FINE_TUNED["start_from"])
+    pipe = experiments.opened(
+        experiments.trained(
+            model_of(name, options), changes, seed, options.folder / "models", experiments.FINE_TUNED
         )
+    )
+    frames = options.windows * WINDOW
+    clips = experiments.made(pipe, options.clips, frames, options.steps_per_frame, seed, **remedy.sampling)
+    return {"setting": setting(options), **figures(clips, pipe, reference(pipe, options))}
 
-    def _run(self, remedy: Remedy, name: str, seed: int) -> Figures:
-        options, model = self.options, remedy.model or name
-        changes = {**REMEDIES[model].training, "max_steps": options.steps, "precision": options.precision}
-        changes["warmup_steps"] = min(experiments.FINE_TUNED["warmup_steps"], options.steps)
-        check_start(experiments.FINE_TUNED["start_from"])
-        folder = experiments.trained(
-            f"{model.replace(' ', '-')}-{options.steps}", changes, seed, self.folder / "models",
-            experiments.FINE_TUNED,
-        )  # fmt: skip
-        pipe = experiments.opened(folder)
-        clips = experiments.made(
-            pipe, options.clips, self.frames, options.steps_per_frame, seed, **remedy.sampling
-        )
-        return figures(clips, pipe, self.reference(pipe))
 
-    def real(self, seed: int) -> Figures:
-        """The same figures of real clips, through the codecs of a trained model: no model can be nearer."""
-        return self.kept("real", partial(self._real, seed))
+def real(options: argparse.Namespace) -> Figures:
+    """The same figures of real clips, through the codecs of a trained model: no model can be nearer."""
+    seed, name = options.seeds[0], options.only[0]
+    pipe = experiments.opened(
+        options.folder / "models" / model_of(name, options) / f"seed-{seed}" / "pipeline"
+    )
+    clips = experiments.real(WORLD, options.clips, options.windows * WINDOW)
+    return figures(experiments.coded(clips, pipe, "real clips"), pipe, reference(pipe, options))
 
-    def _real(self, seed: int) -> Figures:
-        pipe = self._any_pipeline(seed)
-        clips = experiments.coded(
-            experiments.real(WORLD, self.options.clips, self.frames), pipe, "real clips"
-        )
-        return figures(clips, pipe, self.reference(pipe))
 
-    def _any_pipeline(self, seed: int) -> RFLAVPipeline:
-        names = [*self.options.only, "paper"]
-        model = REMEDIES[names[0]].model or names[0]
-        return experiments.opened(
-            self.folder
-            / "models"
-            / f"{model.replace(' ', '-')}-{self.options.steps}"
-            / f"seed-{seed}"
-            / "pipeline"
-        )
+def reference(pipe: RFLAVPipeline, options: argparse.Namespace) -> dict[str, torch.Tensor]:
+    """Features (n 64) of real windows of each side, through the codecs; measured once."""
+    stored = kept(options, "reference", partial(reference_features, pipe))
+    return {side: torch.tensor(stored[side], dtype=torch.float64) for side in experiments.SIDES}
 
-    def reference(self, pipe: RFLAVPipeline) -> dict[str, torch.Tensor]:
-        """Features (n 64) of real windows of each side, through the codecs."""
-        if self._reference is None:
-            stored = self.kept("reference", partial(self._measure_reference, pipe))
-            self._reference = {
-                side: torch.tensor(stored[side], dtype=torch.float64) for side in experiments.SIDES
-            }
-        return self._reference
 
-    def _measure_reference(self, pipe: RFLAVPipeline) -> Figures:
-        clips = experiments.real(WORLD, REFERENCE_CLIPS, REFERENCE_FRAMES, REFERENCE_SEED)
-        clips = experiments.coded(clips, pipe, "reference")
-        found = experiments.windows(clips, WINDOW, REFERENCE_STRIDE)
-        return {
-            side: found[side].values.flatten(0, 1).numpy().round(6).tolist() for side in experiments.SIDES
-        }
+def reference_features(pipe: RFLAVPipeline) -> Figures:
+    """These features, ready for JSON."""
+    clips = experiments.real(WORLD, REFERENCE_CLIPS, REFERENCE_FRAMES, REFERENCE_SEED)
+    found = experiments.windows(experiments.coded(clips, pipe, "reference"), WINDOW, REFERENCE_STRIDE)
+    return {side: found[side].values.flatten(0, 1).numpy().round(6).tolist() for side in experiments.SIDES}
 
 
 def check_start(place: str) -> None:
@@ -254,80 +223,48 @@ def check_start(place: str) -> None:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Options of the command line; exits with one clear line if they do not make sense."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=REMEDIES, default=list(REMEDIES), metavar="REMEDY",
-                        help="some of: " + ", ".join(REMEDIES))  # fmt: skip
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: 0 1 2)")
-    parser.add_argument(
-        "--steps",
-        type=int,
-        default=experiments.FINE_TUNED["max_steps"],
-        help="of each training (default: %(default)s)",
-    )
-    parser.add_argument("--clips", type=int, default=80, help="of each set (default: %(default)s)")
-    parser.add_argument("--windows", type=int, default=10, help="of each clip (default: %(default)s)")
-    parser.add_argument("--steps-per-frame", type=int, default=2, help="the paper's N (default: %(default)s)")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default=AUTO, help="of the training (default: auto)"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    parser.add_argument(
-        "--folder", type=Path, default=ROOT / "outputs" / "drift", help="models, and figures of each set"
-    )
-    parser.add_argument("--out", type=output_file, help="write all figures to this JSON file")
-    options = parser.parse_args(arguments)
+    made = study.parser(__doc__.splitlines()[0], REMEDIES, str(ROOT / "outputs" / "drift"), 80, "of each set")
+    made.set_defaults(only=list(REMEDIES), steps=experiments.FINE_TUNED["max_steps"])
+    made.add_argument("--windows", type=int, default=10, help="of each clip (default: %(default)s)")
+    made.add_argument("--steps-per-frame", type=int, default=2, help="the paper's N (default: %(default)s)")
+    made.add_argument("--precision", choices=PRECISIONS, default=AUTO, help="of the training (default: auto)")
     least = {"steps": 1, "windows": 2, "steps_per_frame": 1, "threads": 1, "clips": len(CLASSES[WORLD])}
-    for name, smallest in least.items():
-        if getattr(options, name) < smallest:
-            parser.error(
-                f"--{name.replace('_', '-')} must be at least {smallest}, not {getattr(options, name)}"
-            )
-    options.command = shlex.join(["python", "benchmarks/drift.py", *arguments])
-    return options
+    return study.parsed(made, arguments, "python benchmarks/drift.py", least)
 
 
-def write(study: Study, runs: dict[str, dict[str, Figures]], real: Figures | None) -> None:
-    """Everything measured so far."""
-    options = study.options
-    sets = {name: REMEDIES[name] for name in runs}
-    report = {
-        "command": options.command, **provenance(), "setting": study.setting, "seeds": options.seeds,
+def report(runs: Sequence[Figures], options: argparse.Namespace) -> Figures:
+    """All that was measured, ready for JSON."""
+    by_remedy: dict[str, dict[str, Figures]] = {}
+    for (name, seed), found in zip(study.order(options, options.only), runs, strict=False):
+        by_remedy.setdefault(name, {})[str(seed)] = found
+    return {
+        "command": options.command, **provenance(), "setting": setting(options), "seeds": options.seeds,
         "base": {"config": "configs/toy-landscape.yaml", **experiments.FINE_TUNED, "max_steps": options.steps},
         "remedies": {
             name: {"about": r.about, "training": r.training, "sampling": r.sampling,
                    "training cost": round(r.cost, 2), "sampling cost": round(r.sampling_cost, 2)}
-            for name, r in sets.items()
+            for name, r in ((name, REMEDIES[name]) for name in by_remedy)
         },
-        "summary": remedies.summary(runs), "real": real, "runs": runs,
+        "summary": remedies.summary(by_remedy), "real": kept(options, "real", partial(real, options)),
+        "runs": by_remedy,
     }  # fmt: skip
-    write_json(options.out, report)
+
+
+def tables(content: Figures) -> str:
+    """The summary of all remedies, and of real clips beside them."""
+    beside = remedies.summary({"real": {"0": content["real"]}})
+    return remedies.table({**content["summary"], **beside})
+
+
+def measure_all(options: argparse.Namespace) -> Figures:
+    """Run what is missing; the report so far is written after each run."""
+    budget = {"setting": setting(options)}
+    return study.measured(options, options.only, "", run, budget, lambda runs: report(runs, options))
 
 
 def main(arguments: list[str]) -> int:
-    """Run what is left to run, print the table, write after each set if asked to."""
-    options = parse(arguments)
-    torch.set_num_threads(options.threads)
-    study, real = Study(options), None
-    runs: dict[str, dict[str, Any]] = {}
-    try:
-        for seed in options.seeds:  # a seed of all remedies first: they can be compared early
-            for name in options.only:
-                print(f"{name}, seed {seed}", flush=True)
-                runs.setdefault(name, {})[str(seed)] = study.run(name, seed)
-                real = real or study.real(seed)
-                if options.out:
-                    write(study, runs, real)
-    except KeyboardInterrupt:
-        print("interrupted: what is done is kept; the same command goes on", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    assert real is not None, "one seed and one set are asked for at least"
-    print(
-        f"\n{remedies.table({**remedies.summary(runs), 'real': remedies.summary({'real': {'0': real}})['real']})}"
-    )
-    return 0
+    """Measure, write, and print the table."""
+    return study.carried_out(parse(arguments), measure_all, tables)
 
 
 if __name__ == "__main__":

@@ -44,9 +44,8 @@ def resident_megabytes() -> float:
             line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmRSS")
         )
         return int(line.split()[1]) / 1024
-    return (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    )  # the peak: the best that other systems tell
+    # the peak: the best that other systems tell
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def minutes(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -92,9 +91,8 @@ def summary(readings: list[Reading], seconds: list[float], done: int) -> dict[st
         "frames": done,
         "clips": len(readings),
         "resident (MB)": round(resident_megabytes(), 1),
-        "frame (ms)": round(
-            1000 * float(np.median(seconds)), 2
-        ),  # the median: one slow moment is none of its doing
+        # the median: one slow moment is none of its doing
+        "frame (ms)": round(1000 * float(np.median(seconds)), 2),
         "class seen": float(np.mean([reading.seen == reading.asked for reading in readings])),
         "class heard": float(np.mean([reading.heard == reading.asked for reading in readings])),
         "median offset (ms)": float(np.median(offsets)) if offsets else None,

@@ -58,9 +58,8 @@ Reading = dict[str, int | None]
 
 def unseen_clip(label: int, index: int) -> tuple[ToyClip, int]:
     """An unseen real clip and the frame at which its ball is hidden for the second time."""
-    frames = (
-        2 * (26 + HIDDEN_FRAMES[label]) + AFTER
-    )  # in view for 26 frames at most, away, and all that again
+    # in view for 26 frames at most, away, and all that again
+    frames = 2 * (26 + HIDDEN_FRAMES[label]) + AFTER
     made = make_clip(WORLD, HIDING_SEED, index, frames, label)
     second = [event.time for event in made.events if event.kind == "hidden"][1]
     return made, int(np.ceil(10 * second - 0.5))
@@ -183,7 +182,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Options of the command line; exits with one clear line if they do not make sense."""
     about = __doc__.split("\n\n")[0]
     made = study.parser(about, SETTINGS, "outputs/forgetting", 40, "for each time out of sight")
-    return study.parsed(made, arguments, "benchmarks.forgetting", {"steps": 1, "clips": 1, "threads": 1})
+    return study.parsed(
+        made, arguments, "python -m benchmarks.forgetting", {"steps": 1, "clips": 1, "threads": 1}
+    )
 
 
 def report(runs: Sequence[study.Run], options: argparse.Namespace) -> dict[str, Any]:

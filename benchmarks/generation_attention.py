@@ -69,7 +69,6 @@ def forms(
 def _milliseconds(work: Callable[[], Any], device: str) -> float | str:
     try:
         return 1000 * median_seconds(work, torch.device(device))
-    except (
-        Exception
-    ) as error:  # a kernel that this device has not, or no compiler: which errors, it does not say
+    # a kernel that this device has not, or no compiler: which errors, it does not say
+    except Exception as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -17,23 +17,24 @@ Networks and LPIPS are stand-ins, named so, unless weights are given. Notebook 0
 import argparse
 import base64
 import io
-import json
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file, nothing needs to be installed
+
+from benchmarks.longform_text import Figures, lines
 from rflav_lib import ROOT, experiments
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.data.seeds import CONTROL_SEED, UNSEEN_SEED
 from rflav_lib.data.toy import CLASSES
-from rflav_lib.files import output_file, whole
+from rflav_lib.files import output_file, write_json
 from rflav_lib.media import Clip
 from rflav_lib.metrics import long_measures
 from rflav_lib.metrics.audioclip import AudioCLIP
@@ -64,11 +65,6 @@ REFERENCE_CLIPS = 40
 SHORTEST = 160  # frames: ten windows that do not overlap
 SHORT_LOOPS = 120  # frames: the loop test at the 12 s of an average AIST clip, and at the whole length
 EXAMPLES = 2  # clips whose strip and matrix are kept
-STEPS = {"jump": "second", "rise": "tenth", "last": "last"}
-INTERVALS = (
-    "intervals: 95 %, over clips of this very model; what another training would change is not in them"
-)
-Figures = dict[str, Any]
 
 
 def real_clips(pipe: RFLAVPipeline, world: str, seed: int, count: int, frames: int) -> list[Clip]:
@@ -193,43 +189,6 @@ def measure(pipe: RFLAVPipeline, options: argparse.Namespace) -> Figures:
     }
 
 
-def lines(report: Figures) -> list[str]:
-    """What a terminal is told."""
-
-    def shown(cell: Figures) -> str:
-        if cell["low"] is None:
-            return f"{cell['value']:.3g} (too few clips for an interval)"
-        return f"{cell['value']:.3g} ({cell['low']:.3g} to {cell['high']:.3g})"
-
-    told = [INTERVALS]
-    for title, curve in report["curves"].items():
-        if "left out" in curve:
-            told.append(f"{title}: left out, {curve['left out']}")
-        for step, place in STEPS.items():
-            if step in curve:
-                cells = ", ".join(f"{kind} {shown(cell)}" for kind, cell in curve[step].items())
-                told.append(f"{title}, climb from the first window to the {place}: {cells}")
-    for length, found in report["loops"].items():
-        if not isinstance(found, dict):
-            continue
-        for score, row in found["test"].items():
-            told.append(
-                f"loops, {length}, {score}: {row['hits']} of {row['looping clips']} found, "
-                f"{row['false alarms']} of {row['other clips']} false alarms; looping: "
-                f"generated {shown(found['generated']['share'][score])}, real {shown(found['real']['share'][score])}"
-            )
-    for end, sets in report["sync"]["classifier"].items():
-        for kind, pairs in sets.items():
-            cells = ", ".join(f"{pair} {shown(cell)}" for pair, cell in pairs.items())
-            told.append(f"sync classifier, {end} 4 s, {kind}: {cells}")
-    for title in ("AV-Align", "beats"):
-        for kind, cell in report["sync"].get(title, {}).items():
-            told.append(
-                f"{title} minus chance, {kind}: {cell['excess']:.3f} ({cell['low']:.3f} to {cell['high']:.3f})"
-            )
-    return told
-
-
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Options of the command line; exits with one clear line if they do not make sense."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -290,8 +249,7 @@ def main(arguments: list[str]) -> int:
         return 130
     print("\n".join(lines(report)))
     if options.out:
-        with whole(options.out) as draft:
-            draft.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(options.out, report)
     if options.figure:
         from rflav_lib.view.longform import save_overview  # matplotlib is not needed otherwise
 

@@ -156,7 +156,7 @@ def report(runs: Sequence[study.Run], options: argparse.Namespace) -> dict[str, 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Options of the command line; exits with one clear line if they do not make sense."""
-    return ablations.parse(arguments, __doc__, BANDS, "benchmarks.noise_levels")
+    return ablations.parse(arguments, __doc__, BANDS, "python -m benchmarks.noise_levels")
 
 
 def measure_all(options: argparse.Namespace) -> dict[str, Any]:

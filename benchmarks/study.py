@@ -37,20 +37,28 @@ def parser(
 
 
 def parsed(
-    made: argparse.ArgumentParser, arguments: Sequence[str], module: str, least: Mapping[str, int]
+    made: argparse.ArgumentParser, arguments: Sequence[str], program: str, least: Mapping[str, int]
 ) -> argparse.Namespace:
-    """The options, with the command that `module` was started by; exits with one clear line if one of them is below
-    its `least`.
-    """
+    """The options, with the command that ran `program`; exits with one clear line if one is below its `least`."""
     options = made.parse_args(arguments)
     for name, smallest in least.items():
         if getattr(options, name) < smallest:
-            made.error(f"--{name} must be at least {smallest}, not {getattr(options, name)}")
+            made.error(
+                f"--{name.replace('_', '-')} must be at least {smallest}, not {getattr(options, name)}"
+            )
     if min(options.seeds) < 0:
         made.error(f"--seeds must be at least 0, not {min(options.seeds)}")
     options.folder = options.folder.resolve()
-    options.command = shlex.join(["python", "-m", module, *arguments])
+    options.command = shlex.join([*program.split(), *arguments])
     return options
+
+
+def order(options: argparse.Namespace, settings: Iterable[str]) -> list[tuple[str, int]]:
+    """Settings and seeds that are asked for. All settings of a seed come before the next seed, so a study that is
+    stopped has whole comparisons.
+    """
+    names = [name for name in settings if options.only is None or name in options.only]
+    return [(name, seed) for seed in options.seeds for name in names]
 
 
 def measured(
@@ -63,22 +71,19 @@ def measured(
 ) -> dict[str, Any]:
     """The report of all runs that are asked for, those measured that are missing; written anew after each run.
 
-    All settings of a seed come before the next seed, so a study that is stopped has whole comparisons.
-
     Args:
         options: as parsed.
         settings: names of all settings, in order.
-        runs_folder: where in `options.folder` each run is kept.
+        runs_folder: where in `options.folder` each run is kept; "" is that folder itself.
         run: measures one, given its setting, its seed and the options.
         budget: what a kept run has to have in common with these.
-        report: puts runs together.
+        report: puts runs together, which come in `order`.
     """
-    names = [name for name in settings if options.only is None or name in options.only]
-    todo = [(seed, name) for seed in options.seeds for name in names]
+    todo = order(options, settings)
     runs: list[Run] = []
-    for place, (seed, name) in enumerate(todo, start=1):
+    for place, (name, seed) in enumerate(todo, start=1):
         tqdm.write(f"{place} of {len(todo)}: {name}, seed {seed}")
-        file = options.folder / runs_folder / f"{name}-seed-{seed}.json"
+        file = options.folder / runs_folder / f"{name.replace(' ', '-')}-seed-{seed}.json"
 
         def fresh(name: str = name, seed: int = seed) -> Run:
             return run(name, seed, options)

@@ -28,14 +28,14 @@ class DriveFile:
     file_id: str
 
 
-def list_folder(folder_id: str, timeout: float = 30.0) -> list[DriveFile]:
+def list_folder(folder_id: str) -> list[DriveFile]:
     """All files of a public folder and of the folders in it.
 
     Raises:
         FetchError: the page cannot be had or shows no files; says what to do by hand.
     """
     try:
-        files = _list(folder_id, PurePosixPath(), timeout, 0)
+        files = _list(folder_id, PurePosixPath(), 0)
     except requests.RequestException as error:
         raise FetchError(
             f"Google Drive does not answer ({in_short(error)}); {_by_hand(folder_id)}"
@@ -73,12 +73,10 @@ def _by_hand(folder_id: str) -> str:
     )
 
 
-def _list(folder_id: str, below: PurePosixPath, timeout: float, depth: int) -> list[DriveFile]:
+def _list(folder_id: str, below: PurePosixPath, depth: int) -> list[DriveFile]:
     if depth > DEEPEST:
         raise FetchError(f"over {DEEPEST} folders in folders; {_by_hand(folder_id)}")
-    response = requests.get(
-        FOLDER_PAGE.format(folder_id), timeout=timeout, headers={"User-Agent": "rflav-lab"}
-    )
+    response = requests.get(FOLDER_PAGE.format(folder_id), timeout=30.0, headers={"User-Agent": "rflav-lab"})
     response.raise_for_status()
     files = []
     for entry in BeautifulSoup(response.text, "html.parser").select("div.flip-entry"):
@@ -90,7 +88,7 @@ def _list(folder_id: str, below: PurePosixPath, timeout: float, depth: int) -> l
         if not name or "/" in name or name in (".", ".."):
             raise FetchError(f"Google Drive names a file {name!r}; {_by_hand(folder_id)}")
         if "/folders/" in str(link["href"]):
-            files += _list(entry_id, below / name, timeout, depth + 1)
+            files += _list(entry_id, below / name, depth + 1)
         else:
             files.append(DriveFile(below / name, entry_id))
     return files

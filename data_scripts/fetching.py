@@ -8,7 +8,6 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import requests
-from huggingface_hub.utils import WeakFileLock
 
 from data_scripts.published import (
     FetchError,
@@ -20,6 +19,7 @@ from data_scripts.published import (
     sha256_of,
     verify,
 )
+from rflav_lib.locks import held
 
 BLOCK = 1 << 16  # bytes; what an interrupted download may lose
 RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -65,7 +65,7 @@ def fetch(
             verify(target, remote, locked, "delete it, or move it away, to fetch it again")
             return target  # nothing to write: this works in a read-only folder, too
         target.parent.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(target.with_name(f".{target.name}.lock")):
+        with held(target.with_name(f".{target.name}.lock")):
             return _fetch(remote, folder, target, attempts, timeout, wait, progress, sleep)
     except OSError as error:
         if isinstance(error, requests.RequestException):

@@ -74,9 +74,8 @@ def read_list(path: Path) -> list[Row]:
                     raise ValueError(f"{row.split!r}, {row.video!r}")
             except (KeyError, TypeError, ValueError) as error:
                 raise FetchError(f"{path}, line {number}: not a row of the list ({error})") from error
-            if (
-                rows.setdefault((row.video, row.start), row) != row
-            ):  # the published list repeats rows, but only whole
+            # the published list repeats rows, but only whole
+            if rows.setdefault((row.video, row.start), row) != row:
                 raise FetchError(
                     f"{path}, line {number}: the clip stands in the list with another class or split"
                 )

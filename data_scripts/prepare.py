@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from huggingface_hub.utils import WeakFileLock
 
 from data_scripts.command import add_workers
 from data_scripts.parallel import each
 from data_scripts.published import FetchError
 from rflav_lib.files import is_made_of, read_json, stamp, whole, write_json
 from rflav_lib.image_codec import letterbox, to_uint8
+from rflav_lib.locks import held
 from rflav_lib.media import Clip
 
 FRAMES_AT_ONCE = 16  # of a file; bounds the memory of long videos in high definition
@@ -84,7 +84,7 @@ def prepare(pieces: Sequence[Piece], recipe: Recipe, root: Path, workers: int | 
         if piece.target.exists() and piece.target.samefile(piece.source):
             raise FetchError(f"{piece.source}: would be written over itself; give another --root")
     root.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(root / ".prepare.lock"):
+    with held(root / ".prepare.lock"):
         _same_recipe(root / "prepare.json", recipe)
         for folder in {piece.target.parent for piece in pieces}:
             _remove_drafts(folder)

@@ -5,9 +5,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from huggingface_hub.utils import WeakFileLock
-
 from rflav_lib.files import read_json, whole
+from rflav_lib.locks import held
 from rflav_lib.typed import typed
 
 BLOCK = 1 << 20  # bytes read at once
@@ -60,7 +59,7 @@ class LockFile:
 
     def record(self, name: str, entry: Locked) -> None:
         """Add one entry and keep the others."""
-        with WeakFileLock(self.path.with_name(".fetch.lock.json.lock")):
+        with held(self.path.with_name(".fetch.lock.json.lock")):
             entries = self.read() | {name: entry}
             text = json.dumps({key: asdict(entries[key]) for key in sorted(entries)}, indent=1)
             with whole(self.path) as draft:

@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.utils import WeakFileLock
-
 from data_scripts.check import check_command
 from data_scripts.command import Options, SubCommand, add_workers, run
 from data_scripts.parallel import each
@@ -28,6 +26,7 @@ from rflav_lib.data.seeds import kept_for
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_scenes.canvas import FRAME_RATE
 from rflav_lib.files import read_json, write_json
+from rflav_lib.locks import held
 
 EVENTS = "events.json"
 CRF = 8  # H.264 quality at which the trackers see what they see in memory; at 16 one drop in a hundred blurs
@@ -91,7 +90,7 @@ def prepare(world: World, train: int, test: int, workers: int | None = None) -> 
         raise ValueError(f"--seed {world.seed} is kept: {kept}; take another, for these clips are trained on")
     whole_number(train + test, "--train and --test together")
     world.root.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(world.root / ".prepare.lock"):
+    with held(world.root / ".prepare.lock"):
         return _prepare_alone(world, train, test, workers)
 
 

@@ -8,15 +8,8 @@ from typing import BinaryIO
 from rflav_lib.av_files import MediaError
 
 TS_PACKET = 188  # bytes
-BOXES = {
-    b"ftyp",
-    b"styp",
-    b"moov",
-    b"mdat",
-    b"free",
-    b"skip",
-    b"wide",
-}  # what an mp4 or its relatives begin with
+# what an mp4 or its relatives begin with
+BOXES = {b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide"}
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # what Matroska and WebM are made of
 
 

@@ -13,12 +13,8 @@ from rflav_lib.av_source import Kind, best_stream, decoded, opened
 
 TAIL = 3.0  # s; the last packets are looked for in so much of the end
 SLACK = 0.05  # s; headers round, and some forget how long the last frame lasts
-INDEXED = {
-    "mov",
-    "avi",
-    "wav",
-    "flac",
-}  # formats whose headers say how long each stream is; others are guessed at
+# formats whose headers say how long each stream is; others are guessed at
+INDEXED = {"mov", "avi", "wav", "flac"}
 TIMED = INDEXED | {"matroska", "flv"}  # ... how long the whole is
 SAMPLE_RATES = range(2000, 768_001)  # Hz; anything else is a damaged header
 

@@ -103,7 +103,7 @@ def _from(path: Path, info: MediaInfo, decode_from: int, begin: int) -> Iterator
     """Mono samples at the file's own rate, contiguous, the first of them number `begin`; `decode_from` in s."""
     rate = info.sample_rate
     position = None
-    for frame in _frames(path, info, info.audio_start + decode_from if decode_from else None):
+    for frame in _frames(path, info.audio_start + decode_from if decode_from else None):
         stamp = (frame.time - info.audio_start) * rate
         position = round(stamp) if position is None else position
         step = round(stamp - position)
@@ -121,7 +121,7 @@ def _from(path: Path, info: MediaInfo, decode_from: int, begin: int) -> Iterator
         raise MediaError(f"{path}: is truncated: audio ends after {end:.2f} s of {info.audio_end:.2f} s")
 
 
-def _frames(path: Path, info: MediaInfo, instant: float | None) -> Iterator[Any]:
+def _frames(path: Path, instant: float | None) -> Iterator[Any]:
     """Decoded frames from a while before an instant; None, or a file without seek points: from the beginning."""
     for target in (None,) if instant is None else (instant - RUN_UP, None):
         with opened(path) as container:

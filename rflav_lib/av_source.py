@@ -82,9 +82,8 @@ def _is_text(path: Path) -> bool:
 
 def seek(container: Any, stream: Any, seconds: float) -> bool:
     """Go to the key frame at or before an instant on the file's clock; False where a file does not allow that."""
-    if (
-        container.format.name == "mpeg"
-    ):  # program streams date only some of their frames: the rest are counted
+    # program streams date only some of their frames: the rest are counted
+    if container.format.name == "mpeg":
         return False
     try:
         container.seek(int(Fraction(seconds) / stream.time_base), stream=stream)

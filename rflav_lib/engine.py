@@ -133,9 +133,8 @@ class FastSampler(RollingSampler):
         Raises:
             ValueError: labels that the model does not have, or not one for each sample.
         """
-        if (
-            y.device.type == "cpu" or y.is_inference()
-        ):  # on the CPU numpy may change them unseen; both are read anew
+        # on the CPU numpy may change them unseen; both are read anew
+        if y.device.type == "cpu" or y.is_inference():
             self.network.model.check_labels(y, batch)
             return tuple(y.tolist())
         if self._read is None or self._read[0] is not y or self._read[1] != y._version:

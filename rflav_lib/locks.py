@@ -1,6 +1,6 @@
-"""One writer at a time: locks of the operating system, which a process that is killed leaves open."""
+"""One process at a time: locks of the operating system, which a process that is killed leaves open."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,25 +8,43 @@ import filelock
 
 
 @contextmanager
+def held(lock: Path, refusal: Callable[[], str] | None = None) -> Iterator[None]:
+    """Hold a lock against other processes: they wait for their turn, or are refused at once where there is a `refusal`.
+
+    The lock is the kernel's (`flock`): it depends on no clock, and `kill -9` leaves none behind. On network file
+    systems it is as good as the mount: NFS since Linux 2.6.12 passes it to the server unless mounted with
+    `local_lock`, Lustre needs `-o flock`. The file stays behind, empty, for removing it would open a gap.
+
+    Args:
+        lock: the file; its folder is there.
+        refusal: what to say to those who come second; None lets them wait.
+
+    Raises:
+        ValueError: another process holds it, and there is a refusal. OSError: it cannot be written or locked.
+    """
+    # the group's: others may share a folder of data
+    file = filelock.FileLock(lock, timeout=0 if refusal else -1, mode=0o664)
+    try:
+        file.acquire()
+    except filelock.Timeout as error:
+        raise ValueError(refusal() if refusal else str(error)) from error
+    try:
+        yield
+    finally:
+        file.release()
+
+
+@contextmanager
 def only_writer(path: str | Path) -> Iterator[None]:
     """Hold a file or folder that is about to be written against other processes that write it in this way.
 
     The lock is a hidden file beside it, taken without waiting: what would be made a second time is not made at all.
-    It depends on no clock. It stays behind, empty, when the work is done, for removing it would open a gap.
 
     Raises:
         ValueError: another process writes it now. OSError: its folder cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise ValueError(
-            f"{path}: another process writes it now; wait for it, or give another place"
-        ) from error
-    try:
+    refusal = f"{path}: another process writes it now; wait for it, or give another place"
+    with held(path.with_name(f".{path.name}.lock"), lambda: refusal):
         yield
-    finally:
-        lock.release()

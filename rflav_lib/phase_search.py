@@ -26,9 +26,8 @@ class FrameTransform:
         self.samples = (frames - 1) * hop_length
         self._width = len(window)
         self._hops = -(-self._width // hop_length)
-        self._before = (
-            n_fft // 2 - (n_fft - self._width) // 2
-        )  # samples of a window before its frame's centre
+        # samples of a window before its frame's centre
+        self._before = n_fft // 2 - (n_fft - self._width) // 2
         self._window = window
         self._envelope = self._overlapped(window.square().expand(1, frames, -1))
         # whole turns are left out while numbers are whole: nothing is lost to rounding
@@ -91,11 +90,11 @@ def find_phases(
     return transform.sound(spectrum)
 
 
-def uneven_phases(frames: int, bins: int, spread: float = 1e-3) -> Tensor:
+def uneven_phases(frames: int, bins: int) -> Tensor:
     """Nearly zero phases to begin with, as complex numbers of size one (frames bins); always the same.
 
     From exact zeros, a click halfway between two frames stays symmetric round after round, and may settle a whole
     window's slope away from its place. Any unevenness decides for one side.
     """
-    angles = spread * torch.randn(frames, bins, generator=torch.Generator().manual_seed(0))
+    angles = 1e-3 * torch.randn(frames, bins, generator=torch.Generator().manual_seed(0))
     return torch.polar(torch.ones(()), angles)

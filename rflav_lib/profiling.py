@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rflav_lib.engine import FastSampler
 from rflav_lib.fast_layers import FastLinear
 from rflav_lib.fast_network import FastNetwork
+from rflav_lib.markdown import markdown_table
 from rflav_lib.precision import multiplies_bf16
 from rflav_lib.sampler import RollingSampler
 from rflav_lib.transformer import RFLAVTransformer
@@ -76,10 +77,10 @@ def rolling(sampler: RollingSampler, video: Tensor, audio: Tensor, y: Tensor | N
     return partial(next, stream)
 
 
-def median_seconds(work: Callable[[], Any], device: torch.device, repeats: int = 2 * ROLLS) -> float:
+def median_seconds(work: Callable[[], Any], device: torch.device) -> float:
     """Median time of `work`, after a first go."""
     seconds = []
-    for _ in range(repeats + 1):
+    for _ in range(2 * ROLLS + 1):
         start = time.perf_counter()
         work()
         if device.type == "cuda":
@@ -157,11 +158,8 @@ def by_kind(events: Iterable[Any], whole: float, on_gpu: bool) -> dict[str, floa
 
 def table(found: dict[str, dict[str, Any]]) -> str:
     """Markdown: a row a figure, a column a sampler."""
-    names = list(found)
-    rows = [["", *names], ["---"] * (len(names) + 1)]
-    for key in next(iter(found.values())):
-        if key != "shares of the time":
-            rows.append([key, *(f"{found[name][key]:.1f}" for name in names)])
+    keys = [key for key in next(iter(found.values())) if key != "shares of the time"]
+    rows = [[key, *(f"{sampler[key]:.1f}" for sampler in found.values())] for key in keys]
     for kind in (*KINDS, REST):
-        rows.append([kind, *(f"{found[name]['shares of the time'][kind]:.0%}" for name in names)])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        rows.append([kind, *(f"{sampler['shares of the time'][kind]:.0%}" for sampler in found.values())])
+    return markdown_table(["", *found], rows)

@@ -14,16 +14,16 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import filelock
 import yaml
 
 from rflav_lib.files import append_whole, read_json, whole
+from rflav_lib.locks import held
 from rflav_lib.provenance import provenance
 from rflav_lib.yaml_config import YamlConfig
 
@@ -32,42 +32,33 @@ from rflav_lib.yaml_config import YamlConfig
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder: a second run in it is refused and told who holds it.
 
-    The lock is the kernel's (`flock`), so a process that is killed with -9 leaves none behind. On network file
-    systems that is as good as the mount: NFS since Linux 2.6.12 passes it to the server unless mounted with
-    `local_lock`, Lustre needs `-o flock`. Where the file system has no locks at all, that is an error too: two
-    runs in one folder are worse.
-
     Raises:
         ValueError: the folder is held by another run, or cannot be written.
     """
-    holder = folder / ".running.json"
+    holder, acquired = folder / ".running.json", ExitStack()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock", timeout=0)
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise ValueError(
-            f"output_dir: {folder} is in use by {_who(holder)}; choose another output_dir"
-        ) from error
-    except (OSError, NotImplementedError) as error:
+        acquired.enter_context(held(folder / ".lock", lambda: _in_use(folder, holder)))
+    except OSError as error:
         raise ValueError(f"output_dir: {folder} cannot be written ({error})") from error
-    try:
+    with acquired:
         since = datetime.now(UTC).isoformat(timespec="seconds")
         facts = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
-        _write(holder, json.dumps(facts))
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+        try:
+            _write(holder, json.dumps(facts))
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
 
 
-def _who(holder: Path) -> str:
+def _in_use(folder: Path, holder: Path) -> str:
     try:
         facts = read_json(holder)
         itself = " (this very process: close the generator of the other run)" * (facts["pid"] == os.getpid())
-        return f"process {facts['pid']} on {facts['host']} since {facts['since']}{itself}"
+        who = f"process {facts['pid']} on {facts['host']} since {facts['since']}{itself}"
     except (OSError, ValueError, KeyError, TypeError):  # it has just begun, or is just ending
-        return "another process"
+        who = "another process"
+    return f"output_dir: {folder} is in use by {who}; choose another output_dir"
 
 
 def _write(path: Path, text: str) -> None:

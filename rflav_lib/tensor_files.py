@@ -42,9 +42,8 @@ def read_pickle(path: str | Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except (
-        Exception
-    ) as error:  # damage can raise anything: IndexError, AttributeError, UnicodeDecodeError, ...
+    # damage can raise anything: IndexError, AttributeError, UnicodeDecodeError, ...
+    except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"{path}: damaged, or holds more than weights: refused, nothing in it was run ({reason})"

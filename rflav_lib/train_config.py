@@ -22,10 +22,8 @@ _FREE_TO_CHANGE = {
     "prefetch", "torch_compile", "gradient_checkpointing", "fused_optimizer",
     "learning_rate", "precision",
 }  # fmt: skip
-_SPLIT_OF_THE_BATCH = (
-    "batch_size",
-    "accumulation_steps",
-)  # with the number of processes: free if the product stays
+# with the number of processes: free if the product stays
+_SPLIT_OF_THE_BATCH = ("batch_size", "accumulation_steps")
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,8 @@ class Meter:
         self._steps = []
         norms = torch.stack([norm.float() for _, _, _, norm, _ in taken])
         parts = accelerator.reduce(torch.stack([part for _, part, _, _, _ in taken]), reduction="mean")
-        totals = (
-            parts[:, :2].sum(1).mean(1) + norms.to(parts.device)
-        ).tolist()  # NaN and infinity survive sums
+        # NaN and infinity survive sums
+        totals = (parts[:, :2].sum(1).mean(1) + norms.to(parts.device)).tolist()
         video, audio, nothing = parts.mean(0).tolist()
         reading = Reading(tuple(video), tuple(audio), sum(nothing) / len(nothing), norms[-1].item(), None)
         bad = next((place for place, total in enumerate(totals) if not abs(total) < float("inf")), None)

@@ -132,9 +132,8 @@ def saved_bytes(settings: dict, batch: int, precision: str, device: torch.device
 
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
         model = RFLAVTransformer(**settings)
-        inputs = replace(
-            random_batch(settings, batch, "cpu"), y=None
-        )  # the values of labels cannot be looked at
+        # the values of labels cannot be looked at
+        inputs = replace(random_batch(settings, batch, "cpu"), y=None)
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == BF16)
         kept_here = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
         with kept_here, autocast, fast_attention(device):

@@ -57,9 +57,8 @@ class TrainRun:
         self.config = config
         self.accelerator = accelerator or make_accelerator(config)
         self.vae = load_vae(config.vae)
-        self.vae.register_to_config(
-            _name_or_path=config.vae
-        )  # else the pipeline's config tells this machine's path
+        # else the pipeline's config tells this machine's path
+        self.vae.register_to_config(_name_or_path=config.vae)
         self.mel = MelCodec(
             n_mels=config.n_mels, audio_scale=config.audio_scale, peak=config.audio_peak or None
         )
@@ -243,9 +242,8 @@ def prepared_for_speed(
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     if config.torch_compile:
-        for (
-            block
-        ) in model.blocks:  # one block is compiled, and serves for all: they have the same code and shapes
+        # one block is compiled, and serves for all: they have the same code and shapes
+        for block in model.blocks:
             block.compile()
     optimizer = torch.optim.AdamW(
         model.parameters(),

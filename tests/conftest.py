@@ -55,9 +55,8 @@ def ordinary_rights() -> Iterator[None]:
     """Without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, in this thread and those it starts; where there are any."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of the interface; this thread
-    rights = (
-        ctypes.c_uint32 * 6
-    )()  # effective, permitted, inheritable: of rights 0 to 31, then of the others
+    # effective, permitted, inheritable: of rights 0 to 31, then of the others
+    rights = (ctypes.c_uint32 * 6)()
     if libc is None or libc.capget(header, rights):
         yield
         return

@@ -84,9 +84,8 @@ def commands() -> list[Example]:
     for path in sorted((ROOT / "configs").rglob("*.yaml")):
         said = [line[1:] for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
         found += [Example(path.relative_to(ROOT).as_posix(), line) for line in _lines("\n".join(said))]
-    return [
-        each for each in found if not each.text.endswith((" -m", " python"))
-    ]  # a way to run, not a command
+    # a way to run, not a command
+    return [each for each in found if not each.text.endswith((" -m", " python"))]
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -94,9 +93,8 @@ def _lines(text: str) -> Iterator[str]:
         words = line.strip()
         if COMMAND.match(words):
             for part in words.split(" && "):
-                split = shlex.split(
-                    part, comments=True
-                )  # to be split again by `words`, which replaces placeholders
+                # to be split again by `words`, which replaces placeholders
+                split = shlex.split(part, comments=True)
                 yield " ".join(shlex.quote(word) if " " in word else word for word in split)
 
 

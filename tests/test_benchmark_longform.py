@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from benchmarks import longform
+from benchmarks import longform, longform_text
 from rflav_lib import experiments
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.metrics.sync_classifier import train_classifier
@@ -27,9 +27,8 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(longform, "train_classifier", functools.partial(train_classifier, clips=6, steps=2))
         patch.setattr(longform, "REFERENCE_CLIPS", 2)
-        patch.setattr(
-            experiments, "through_codecs", lambda clip, pipe, streamed: clip
-        )  # an untrained one leaves no loops
+        # an untrained one leaves no loops
+        patch.setattr(experiments, "through_codecs", lambda clip, pipe, streamed: clip)
         assert longform.main(arguments) == 0
     return arguments, json.loads((folder / "report.json").read_text()), folder
 
@@ -51,7 +50,7 @@ def test_the_report_holds_everything_with_where_it_comes_from(run):
 
 
 def test_what_is_printed_says_what_intervals_are_over_and_goes_to_the_last_window(run):
-    told = longform.lines(run[1])
+    told = longform_text.lines(run[1])
     assert told[0].startswith("intervals: 95 %, over clips of this very model")
     for step in ("second", "tenth", "last"):
         start = f"drift, stand-in toy listener, climb from the first window to the {step}: generated "

@@ -6,9 +6,8 @@ from benchmarks import metrics
 
 
 def test_metrics_are_timed_and_written(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        metrics, "WIDTHS", dict.fromkeys(metrics.WIDTHS, 12)
-    )  # the real ones take half a minute
+    # the real ones take half a minute
+    monkeypatch.setattr(metrics, "WIDTHS", dict.fromkeys(metrics.WIDTHS, 12))
     out = tmp_path / "metrics.json"
     metrics.main(["--samples", "40", "--clips", "0", "--out", str(out)])
     printed = capsys.readouterr().out

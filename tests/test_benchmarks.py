@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import endless, fusions, media, scales, scales_figure, training
+from benchmarks import endless, fusions, media, scales, scales_figure, scales_reading, training, training_loop
 from benchmarks import latents as latents_benchmark
 from rflav_lib.evaluation.paper import LETTERS
 from rflav_lib.fusion import FUSIONS
@@ -135,8 +135,8 @@ def test_the_plain_loop_and_the_library_train_the_same(monkeypatch):
     """Same samples, same maths: after three steps the weights differ by rounding."""
     weights = []
     for setting in ("plain", "fused"):
-        config = training.config_of("tiny", setting, 4, "conditioned_average")
-        loop = training.Loop(setting, config, torch.device("cpu"))
+        config = training_loop.config_of("tiny", setting, 4, "conditioned_average")
+        loop = training_loop.Loop(setting, config, torch.device("cpu"))
         for _ in range(3):
             loop.step()
         weights.append(torch.cat([p.detach().flatten() for p in loop.model.parameters()]))
@@ -190,7 +190,7 @@ def test_endless_stops_at_a_clip_that_is_not_whole():
 
 @pytest.mark.slow
 def test_scales_measures_sets_goes_on_and_draws(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(scales, "RANGE_CLIPS", 3)
+    monkeypatch.setattr(scales_reading, "RANGE_CLIPS", 3)
     tiny_pipeline().save_whole(tmp_path / "tiny")
     short = [
         "--clips",

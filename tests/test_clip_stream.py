@@ -263,9 +263,8 @@ def test_no_click_where_clips_meet(pipeline):
     stream = stream_of(pipeline, 2)
     stream._sampler = Playing(pipeline.mel.encode(chord), 4)
     clips = list(itertools.islice(stream, 18))
-    apart = [
-        np.roll(clip.waveform, 500) for clip in clips
-    ]  # the same clips, not joining: this would be heard
+    # the same clips, not joining: this would be heard
+    apart = [np.roll(clip.waveform, 500) for clip in clips]
     joints = torch.arange(2, 17) * 3200 // 32
     for pieces, clicks in (([clip.waveform for clip in clips], False), (apart, True)):
         sound = torch.from_numpy(np.concatenate(pieces))

@@ -68,9 +68,8 @@ def test_the_increase_is_the_last_window_beyond_the_first_with_an_interval_that_
     assert found["value"] == pytest.approx([1, 25, 4], rel=0.15)
     assert found["increase"] == pytest.approx(3, rel=0.15)
     assert len(found["shares"]) == 200 and sum(found["shares"]) == pytest.approx(0, abs=1e-3)
-    assert np.linalg.norm(found["shares"]) == pytest.approx(
-        0.35, rel=0.2
-    )  # sd of |2 + e|^2 - |1 + e'|^2, by hand
+    # sd of |2 + e|^2 - |1 + e'|^2, by hand
+    assert np.linalg.norm(found["shares"]) == pytest.approx(0.35, rel=0.2)
 
 
 def test_a_summary_has_the_interval_that_many_runs_have():
@@ -117,7 +116,7 @@ def test_the_summary_averages_seeds_and_compares_with_the_paper():
     shown = remedies.table(table)
     assert shown.startswith("Intervals: 95 %, over clips, for these very models; what another training")
     first, second = shown.splitlines()[-2:]
-    assert first.startswith("| paper | ") and "90% / 90% | 12 / 12 |" in first and ") |  | " in first
+    assert first.startswith("| paper | ") and "90% / 90% | 12 / 12 |" in first and ") | | " in first
     assert f"| {remedies.shown(beside)} |" in second
     assert remedies.shown({"value": 1.5, "low": -0.251, "high": 3}) == "+1.50 (-0.25 to +3.00)"
 
@@ -142,28 +141,27 @@ def test_the_curves_are_means_over_seeds_window_by_window():
     plt.close(figure)
 
 
-def study(tmp_path, *arguments):
-    return drift.Study(drift.parse(["--folder", str(tmp_path), *arguments]))
-
-
 def test_figures_of_other_settings_are_not_taken_for_these(tmp_path):
-    assert study(tmp_path).kept("one", lambda: {"value": 3})["value"] == 3
-    assert study(tmp_path).kept("one", None)["value"] == 3
-    with pytest.raises(ValueError, match="one.json: measured with .*'clips': 80.*take another --folder"):
-        study(tmp_path, "--clips", "10").kept("one", None)
+    def kept(work, *arguments):
+        return drift.kept(drift.parse(["--folder", str(tmp_path), *arguments]), "one", work)
+
+    assert kept(lambda: {"value": 3})["value"] == 3
+    assert kept(None)["value"] == 3
+    with pytest.raises(ValueError, match="one.json: measured with .*'clips': 80.*use another folder"):
+        kept(None, "--clips", "10")
 
 
 def test_what_ends_a_run_is_said_and_what_is_done_is_kept(tmp_path, monkeypatch, capsys):
     done = []
 
-    def run(self, remedy, name, seed):
+    def run(name, seed, options):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append((name, seed))
-        return run_with([1.0, 2.0])
+        return {"setting": drift.setting(options), **run_with([1.0, 2.0])}
 
-    monkeypatch.setattr(drift.Study, "_run", run)
-    monkeypatch.setattr(drift.Study, "_real", lambda self, seed: run_with([0.0, 0.0]))
+    monkeypatch.setattr(drift, "run", run)
+    monkeypatch.setattr(drift, "real", lambda options: run_with([0.0, 0.0]))
     out = tmp_path / "out.json"
     command = [
         "--only",
@@ -181,8 +179,8 @@ def test_what_ends_a_run_is_said_and_what_is_done_is_kept(tmp_path, monkeypatch,
     assert "the same command goes on" in capsys.readouterr().err
     assert done == [("paper", 0), ("sink", 0)], "a seed of all remedies first"
     assert set(json.loads(out.read_text())["runs"]) == {"paper", "sink"}
-    monkeypatch.setattr(drift.Study, "_run", lambda self, remedy, name, seed: run_with([1.0, 2.0], seed))
-    assert drift.main(command) == 0
+    done.clear()
+    assert drift.main(command) == 0 and done == [("paper", 1), ("sink", 1)]
     written = json.loads(out.read_text())
     assert {name: list(seeds) for name, seeds in written["runs"].items()} == {
         "paper": ["0", "1"],

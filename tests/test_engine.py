@@ -296,9 +296,8 @@ def test_compiled_it_has_the_same_numbers(slots, monkeypatch):
     assert set(widths["network"]) == moving & {1} and set(widths["_compiled"]) == moving - {1}
     with profile(activities=[ProfilerActivity.CPU]) as trace:
         fast.preroll(*window_inputs(2, WINDOW)[:2])
-    compiled = {
-        event.key for event in trace.key_averages() if event.key.startswith("aoti_")
-    }  # called from C++
+    # called from C++
+    compiled = {event.key for event in trace.key_averages() if event.key.startswith("aoti_")}
     packed = any("linear_pointwise" in key or "mkl_linear" in key for key in compiled)
     assert packed == torch.backends.mkldnn.is_available(), "the compiler packs by itself"
     found = shares(lambda: fast.preroll(*window_inputs(2, WINDOW)[:2]), torch.device("cpu"))

@@ -39,10 +39,8 @@ def test_its_sound_is_the_released_one(vocoder):
 
 def test_weight_norm_is_folded_over_the_right_dimensions():
     golden, weights = load_file(FIXTURES / "vocoder_tiny.safetensors"), fold_weight_norm(released_weights())
-    for name in (
-        "conv_pre.weight",
-        "ups.0.weight",
-    ):  # the second is transposed: its norm is of input channels
+    # the second is transposed: its norm is of input channels
+    for name in ("conv_pre.weight", "ups.0.weight"):
         assert_within(weights[name], golden[f"{name}_effective"], 1e-6)
     assert facts("vocoder_tiny")["n_params"] == sum(tensor.numel() for tensor in released_weights().values())
 

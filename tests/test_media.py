@@ -373,10 +373,8 @@ def asset(name):
     ("name", "facts"),
     [
         ("greatesthits_hitting_bag.mp4", "60 frames 604x340 @ 10 fps, 6.0 s, 96000 samples"),  # 15 fps, mp3
-        (
-            "rflav_generated_aist_video0.mp4",
-            "16 frames 256x256 @ 10 fps, 1.6 s, 25600 samples",
-        ),  # 10 fps, mp3
+        # 10 fps, mp3
+        ("rflav_generated_aist_video0.mp4", "16 frames 256x256 @ 10 fps, 1.6 s, 25600 samples"),
         ("mdn_rabbit320.mp4", "78 frames 320x240 @ 10 fps, 7.8 s, 124800 samples"),  # 30 fps, 44.1 kHz stereo
     ],
 )

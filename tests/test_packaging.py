@@ -124,12 +124,8 @@ def imported_names(source: str) -> set[str]:
 
 def test_every_third_party_import_of_the_library_is_a_named_dependency():
     named = {canonicalize_name(requirement.name) for requirement in [*REQUIREMENTS, *OPTIONAL]}
-    named |= {
-        "cycler",
-        "ipython",
-        "tqdm",
-        "traitlets",
-    }  # part of what matplotlib, jupyterlab and diffusers are
+    # part of what matplotlib, jupyterlab and diffusers are
+    named |= {"cycler", "ipython", "tqdm", "traitlets"}
     distribution = {"yaml": "pyyaml", "PIL": "pillow", "IPython": "ipython"}
     sources = sorted((ROOT / "rflav_lib").rglob("*.py"))
     imported = set().union(*(imported_names(path.read_text(encoding="utf-8")) for path in sources))

@@ -46,9 +46,8 @@ def test_kernels_of_a_gpu(name, kind):
 
 def test_a_kernel_s_time_is_counted_once_and_the_host_s_not_at_all():
     events = [
-        event(
-            "aten::mm", device=0.5, host=0.9, of=DeviceType.CPU
-        ),  # tells the time of the kernel below again
+        # tells the time of the kernel below again
+        event("aten::mm", device=0.5, host=0.9, of=DeviceType.CPU),
         event("nvjet_tst_64x8", device=0.5),
         event("my gemm part", device=0.5, annotation=True),
         event("void unknown_kernel()", device=0.125),

@@ -58,9 +58,8 @@ def test_resumed_is_bit_equal_to_uninterrupted(tmp_path):
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
     whole, parts = tiny_config(tmp_path / "a"), tiny_config(tmp_path / "b")
     list(train(whole))
-    for _ in itertools.islice(
-        train(parts), 4
-    ):  # stops in the middle; the generator saves step 4 when it is closed
+    # stops in the middle; the generator saves step 4 when it is closed
+    for _ in itertools.islice(train(parts), 4):
         pass
     assert [path.name for path in list_checkpoints(parts.output_path / "checkpoints")][-1] == "step-000004"
     assert [state.step for state in train(parts)] == [5, 6]

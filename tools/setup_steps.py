@@ -116,9 +116,8 @@ def install(environment: Environment, announce: Callable[[str], None] = print) -
     Raises:
         SetupError: pip failed; says why and where the log is.
     """
-    temporary = (
-        environment.folder / "tmp"
-    )  # pip's wheels go to the disk that was checked, not to a small /tmp
+    # pip's wheels go to the disk that was checked, not to a small /tmp
+    temporary = environment.folder / "tmp"
     temporary.mkdir(exist_ok=True)
     environment.log.parent.mkdir(exist_ok=True)
     command = [

@@ -6,13 +6,14 @@ python -m rflav_lib.evaluation.tables results/evaluate-toy.json [more.json ...] 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rflav_lib.evaluation import paper, verdicts
 from rflav_lib.evaluation.differs import what_differs
 from rflav_lib.files import output_file, read_json, whole
+from rflav_lib.markdown import markdown_table
 from rflav_lib.metrics.comparison import METRICS
 
 Run = dict[str, Any]
@@ -91,12 +92,6 @@ def _merged(runs: Sequence[Run]) -> list[Run]:
     return list(groups.values())
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def cell(figure: dict[str, Any] | None) -> str:
     """A figure with its interval, and its limit where that was asked for."""
     if figure is None:
@@ -120,13 +115,13 @@ def _column_title(run: Run, metric: str) -> str:
     return ""
 
 
-def _metrics(run: Run, rows: Sequence[TableRow]) -> list[str]:
+def _metrics(rows: Sequence[TableRow]) -> list[str]:
     return [metric for metric in METRICS if any(metric in row["figures"] for row in rows)]
 
 
 def _compared(title: str, run: Run, rows: Sequence[Line], first: str) -> str:
     """A table of rows, ours on the left, the paper's on the right."""
-    metrics = _metrics(run, [row for _, row, _ in rows])
+    metrics = _metrics([row for _, row, _ in rows])
     head = [first, *(_column_title(run, metric) for metric in metrics)]
     floor = "fad_mmd" in metrics
     head += ["the reference from itself"] * floor + ["paper: FVD", "KVD", "FAD"]
@@ -138,7 +133,7 @@ def _compared(title: str, run: Run, rows: Sequence[Line], first: str) -> str:
             itself = figures.get("fad_mmd", {}).get("self_distance")
             line.append("–" if itself is None else f"{itself:.4g}" if abs(itself) > ROUNDING else "0")
         lines.append([*line, *_printed_cells(printed)])
-    return f"**{title}**\n\n{markdown(head, lines)}"
+    return f"**{title}**\n\n{markdown_table(head, lines)}"
 
 
 def _printed_cells(printed: paper.Printed | None) -> list[str]:
@@ -208,12 +203,12 @@ def _table_3(run: Run) -> str:
 
 def _told_from_real(run: Run) -> str:
     head, lines = verdicts.told_from_real(run)
-    return f"{verdicts.TOLD}\n\n{markdown(head, lines)}" if lines else ""
+    return f"{verdicts.TOLD}\n\n{markdown_table(head, lines)}" if lines else ""
 
 
 def _memorisation(run: Run) -> str:
     head, lines = verdicts.memorised(run)
-    return f"{verdicts.memorisation_text(run)}\n\n{markdown(head, lines)}" if lines else ""
+    return f"{verdicts.memorisation_text(run)}\n\n{markdown_table(head, lines)}" if lines else ""
 
 
 def _warnings(run: Run) -> str:
@@ -245,7 +240,7 @@ def _table_1a_cost(fusions: Run) -> str:
     load = where.get("load_before")
     if load and load > 0.5 * where["cores"]:
         text += f" The machine had other work (load {load}): do not trust the times."
-    return f"**Table 1.A: cost of the three fusions**\n\n{markdown(head, lines)}\n\n{text}"
+    return f"**Table 1.A: cost of the three fusions**\n\n{markdown_table(head, lines)}\n\n{text}"
 
 
 def write_tables(path: str | Path, text: str) -> Path:

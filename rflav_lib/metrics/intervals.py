@@ -29,15 +29,15 @@ def share_with_interval(hits: Iterable[bool]) -> Figure:
     return wilson(sum(hits), len(hits))
 
 
-def median_with_interval(values: Sequence[float], seed: int = 0) -> Figure:
+def median_with_interval(values: Sequence[float]) -> Figure:
     """A median and its 95 % bootstrap interval (1000 resamples); NaN where there is nothing."""
     if not values:
         return _nothing()
-    resamples = np.random.default_rng(seed).choice(np.asarray(values), (1000, len(values)))
+    resamples = np.random.default_rng(0).choice(np.asarray(values), (1000, len(values)))
     return interval(float(np.median(values)), np.median(resamples, axis=1))
 
 
-def pooled_with_interval(tallies: Iterable[Tally], seed: int = 0) -> Figure:
+def pooled_with_interval(tallies: Iterable[Tally]) -> Figure:
     """The share of all events that were right, and its 95 % bootstrap interval; NaN where there is nothing.
 
     Clips are drawn anew (1000 times), not events: the events of a clip stand and fall together.
@@ -45,7 +45,7 @@ def pooled_with_interval(tallies: Iterable[Tally], seed: int = 0) -> Figure:
     counts = np.array([(tally.right, tally.of) for tally in tallies if tally.of], dtype=np.float64)
     if not len(counts):
         return _nothing()
-    drawn = np.random.default_rng(seed).integers(len(counts), size=(1000, len(counts)))
+    drawn = np.random.default_rng(0).integers(len(counts), size=(1000, len(counts)))
     right, of = counts[drawn].sum(axis=1).T
     return interval(float(counts[:, 0].sum() / counts[:, 1].sum()), right / of)
 

@@ -99,17 +99,16 @@ def window_features(
 def clip_windows(
     clips: Sequence[Clip],
     network: FeatureNetwork,
-    size: int = WINDOW,
     stride: int = 1,
     batch: int = 32,
     progress: bool = False,
 ) -> WindowFeatures:
-    """Features of every window of every clip, of its pictures or, for a network that listens, of its sound.
+    """Features of every window (`WINDOW` frames) of every clip, of its pictures or, for a network that listens, of its
+    sound.
 
     Args:
         clips: of one length, size and rate.
         network: looks at pictures, or listens at its own `sample_rate`: sound at another is resampled once a clip.
-        size: frames of a window.
         stride: frames from one window to the next.
         batch: windows at a time, unless the network fixes it.
         progress: show a bar.
@@ -120,7 +119,7 @@ def clip_windows(
     batch = network.batch_size or batch
     frames = [clip.frames for clip in clips]
     if network.sample_rate is None:
-        return window_features(frames, network.features, size, stride, batch, progress)
+        return window_features(frames, network.features, WINDOW, stride, batch, progress)
     _check_videos(frames)
     samples = network.sample_rate / clips[0].frame_rate  # of a frame
     sounds = [torch.from_numpy(resampled(clip, network.sample_rate).waveform) for clip in clips]
@@ -128,9 +127,9 @@ def clip_windows(
 
     def cut(clip: int, start: int) -> Tensor:
         first = round(start * samples)
-        return sounds[clip][first : first + round(size * samples)]
+        return sounds[clip][first : first + round(WINDOW * samples)]
 
-    return _everywhere(cut, network.features, len(clips), len(frames[0]), size, stride, batch, progress)
+    return _everywhere(cut, network.features, len(clips), len(frames[0]), WINDOW, stride, batch, progress)
 
 
 def _everywhere(

@@ -11,16 +11,16 @@ def shuffled(frames: Frames, seed: int) -> Frames:
     return frames[np.random.default_rng(seed).permutation(len(frames))]
 
 
-def wandering(frames: Frames, seed: int, spread: float = 0.5, memory: float = 0.9) -> Frames:
+def wandering(frames: Frames, seed: int, spread: float = 0.5) -> Frames:
     """The same course at a speed that wanders about 1: what comes back comes back after another time each time.
 
     Args:
         frames: (k h w 3); k frames come back, from the first to the last.
         seed: of the speed.
         spread: its standard deviation; it stays between 0.2 and 2.
-        memory: correlation of the speed from frame to frame, below 1.
     """
     rng = np.random.default_rng(seed)
+    memory = 0.9  # correlation of the speed from frame to frame
     wander, speed = 0.0, np.empty(len(frames))
     for k in range(len(frames)):
         wander = memory * wander + rng.normal(0, spread * np.sqrt(1 - memory**2))

@@ -38,7 +38,7 @@ BASS_HZ = 250.0
 DYNAMIC_RANGE = math.log(1e4)  # 80 dB: what is softer than this below the loudest counts as silence
 SHIFTS = 40
 TEMPO_RANGE = (70.0, 150.0)  # beats a minute; a factor of two would leave the octave open
-BEAT_SIGMA = 0.05  # s: 3 frames at the 60 fps of AIST++, half a frame at 10 fps
+BEAT_SIGMA = 0.05  # s: 3 frames at the 60 fps of AIST++, as both papers have it; half a frame at 10 fps
 TIGHTNESS = 100.0  # how much a beat tracker prefers an even beat to a strong onset, as in librosa
 
 
@@ -175,7 +175,7 @@ def against_chance(
     return AgainstChance(value, chance, value - chance, (value - chance) / spread if spread > 0 else math.nan)
 
 
-def av_align(clip: Clip, shifts: int = SHIFTS) -> AgainstChance:
+def av_align(clip: Clip) -> AgainstChance:
     """AV-Align of a clip against chance: onsets of the sound, peaks of the motion, one frame of tolerance."""
     sounds = onset_times(clip.waveform, clip.sample_rate)
     sights = motion_times(clip.frames, clip.frame_rate)
@@ -184,7 +184,7 @@ def av_align(clip: Clip, shifts: int = SHIFTS) -> AgainstChance:
     def score(sounds: Array, sights: Array) -> float:
         return intersection_over_union(sounds, sights, tolerance)
 
-    return against_chance(score, sounds, sights, clip.duration, shifts)
+    return against_chance(score, sounds, sights, clip.duration)
 
 
 def beat_alignment(
@@ -192,27 +192,23 @@ def beat_alignment(
     over: Literal["motion", "music"] = "motion",
     kind: Literal["peaks", "rests"] = "rests",
     bpm: float | None = None,
-    sigma: float = BEAT_SIGMA,
-    shifts: int = SHIFTS,
 ) -> AgainstChance:
-    """How near beats of motion and music are: mean of exp(-d^2 / (2 sigma^2)), against chance.
+    """How near beats of motion and music are: mean of exp(-d^2 / (2 sigma^2)), against chance; sigma is `BEAT_SIGMA`.
 
     Args:
         clip: a dance.
         over: the mean is over beats of the "motion" (AIST++), or of the "music" (Bailando); d is to the nearest other.
         kind: what a beat of the motion is: "rests" as both papers have it, or "peaks".
         bpm: the tempo where it is known (AIST's file names tell); else it is estimated.
-        sigma: in s. Both papers use 3 frames of 60 a second.
-        shifts: for chance.
     """
     beats = beat_times(clip.waveform, clip.sample_rate, bpm)
     moves = motion_times(clip.frames, clip.frame_rate, kind)
 
     def score(beats: Array, moves: Array) -> float:
         gaps = np.abs(beats[:, None] - moves[None]).min(axis=0 if over == "motion" else 1)
-        return float(np.exp(-(gaps**2) / (2 * sigma**2)).mean())
+        return float(np.exp(-(gaps**2) / (2 * BEAT_SIGMA**2)).mean())
 
-    return against_chance(score, beats, moves, clip.duration, shifts)
+    return against_chance(score, beats, moves, clip.duration)
 
 
 def tempo(waveform: NDArray[np.float32], sample_rate: int) -> float:
@@ -263,7 +259,7 @@ def beat_times(waveform: NDArray[np.float32], sample_rate: int, bpm: float | Non
     return (np.array(beats[::-1]) + ONSET_LAG) / ONSET_RATE
 
 
-def over_clips(scores: Sequence[AgainstChance], resamples: int = 1000, seed: int = 0) -> OverClips:
+def over_clips(scores: Sequence[AgainstChance]) -> OverClips:
     """The mean excess over chance of a set of clips, with its interval.
 
     Raises:
@@ -274,7 +270,7 @@ def over_clips(scores: Sequence[AgainstChance], resamples: int = 1000, seed: int
         raise ValueError(f"none of {len(scores)} clips has both an onset and a motion to compare")
     excess = np.array([score.excess for score in counted])
     spread = np.array([score.excess / score.z if score.z else math.nan for score in counted])
-    drawn = np.random.default_rng(seed).choice(excess, (resamples, len(excess))).mean(axis=1)
+    drawn = np.random.default_rng(0).choice(excess, (1000, len(excess))).mean(axis=1)
     error = math.sqrt(np.nansum(spread**2)) / len(counted)
     z = float(excess.mean() / error) if error > 0 else math.nan
     return OverClips(float(excess.mean()), *middle(drawn), z, len(counted), len(scores) - len(counted))

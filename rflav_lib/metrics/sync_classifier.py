@@ -30,6 +30,9 @@ from rflav_lib.metrics.intervals import share_with_interval
 from rflav_lib.metrics.longform import WINDOW
 
 SIDE = 16  # frames are shrunk to this before the network sees them
+N_MELS = 64  # bands it hears
+WIDTH = 64  # channels of both encoders, d
+TRIES = 4  # sounds that each window learns from: its own and shifted ones
 LEAST_SHIFT = 2  # frames: what counts as out of time; people notice about that
 TRAIN_FRAMES = 40
 
@@ -38,15 +41,15 @@ class SyncNetwork(nn.Module):
     """One score for a window: how well motion and sound, frame by frame, go together.
 
     Args:
-        side: of the shrunken frames. mel_frames, n_mels: f and m of a segment. width: of both encoders.
+        mel_frames: of a segment, f.
     """
 
-    def __init__(self, side: int = SIDE, mel_frames: int = 10, n_mels: int = 64, width: int = 64) -> None:
+    def __init__(self, mel_frames: int = 10) -> None:
         super().__init__()
-        self.see = _encoder(2 * side * side, width)
-        self.hear = _encoder(2 * mel_frames * n_mels // 4, width)
+        self.see = _encoder(2 * SIDE * SIDE)
+        self.hear = _encoder(2 * mel_frames * N_MELS // 4)
         self.judge = nn.Sequential(
-            nn.Conv1d(3 * width, width, 3, padding=1), nn.GELU(), nn.Conv1d(width, 1, 1)
+            nn.Conv1d(3 * WIDTH, WIDTH, 3, padding=1), nn.GELU(), nn.Conv1d(WIDTH, 1, 1)
         )
 
     def seen(self, grey: Tensor) -> Tensor:
@@ -64,9 +67,9 @@ class SyncNetwork(nn.Module):
         return self.judge(together).mean(dim=(1, 2))
 
 
-def _encoder(inputs: int, width: int) -> nn.Sequential:
-    """(b inputs k) -> (b width k); each frame sees one neighbour on either side."""
-    return nn.Sequential(nn.Conv1d(inputs, width, 1), nn.GELU(), nn.Conv1d(width, width, 3, padding=1))
+def _encoder(inputs: int) -> nn.Sequential:
+    """(b inputs k) -> (b d k); each frame sees one neighbour on either side."""
+    return nn.Sequential(nn.Conv1d(inputs, WIDTH, 1), nn.GELU(), nn.Conv1d(WIDTH, WIDTH, 3, padding=1))
 
 
 def _with_change(values: Tensor) -> Tensor:
@@ -147,25 +150,19 @@ class SyncClassifier:
 
 
 def train_classifier(
-    world: str,
-    clips: int = 300,
-    steps: int = 300,
-    batch: int = 32,
-    seed: int = 0,
-    progress: bool = False,
+    world: str, clips: int = 300, steps: int = 300, progress: bool = False
 ) -> SyncClassifier:
     """Train on clips of a toy world; the threshold is set on others, where both kinds of error are equally frequent."""
     train = [make_clip(world, SYNC_SEED, index, TRAIN_FRAMES).clip for index in range(clips)]
     check = [make_clip(world, SYNC_THRESHOLD_SEED, index, TRAIN_FRAMES).clip for index in range(clips // 3)]
-    return train_on(train, check, steps, batch, seed, progress)
+    return train_on(train, check, steps, progress=progress)
 
 
 def train_on(
     train: Sequence[Clip],
     check: Sequence[Clip],
-    steps: int = 400,
+    steps: int,
     batch: int = 32,
-    seed: int = 0,
     progress: bool = False,
 ) -> SyncClassifier:
     """The same on any clips of one length (at least 30 frames), one size and one rate.
@@ -173,24 +170,23 @@ def train_on(
     Args:
         train: what the network learns from.
         check: what the threshold is set on; neither set may serve for `SyncClassifier.accuracy`.
-        steps: of training, each on `batch` windows, each with its own sound and three shifted ones.
-        batch: windows.
-        seed: of weights and windows.
+        steps: of training, each on `batch` windows.
+        batch: windows, each with its own sound and three shifted ones.
         progress: show a bar.
 
     Raises:
         ValueError: clips that are too short.
     """
-    mel = MelCodec(train[0].sample_rate, train[0].frame_rate, n_mels=64)
+    mel = MelCodec(train[0].sample_rate, train[0].frame_rate, n_mels=N_MELS)
     grey, segments = _material(train, mel)
     if grey.shape[1] < WINDOW + 7 * LEAST_SHIFT:
         raise ValueError(
             f"clips of {grey.shape[1]} frames are too short: {WINDOW + 7 * LEAST_SHIFT} are needed"
         )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         network = SyncNetwork(mel_frames=mel.frames_per_segment)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     for _ in tqdm(range(steps), desc="sync classifier", unit="step", disable=not progress):
@@ -207,8 +203,7 @@ def train_on(
                 ]
             )
         )
-        tries = starts.shape[1]
-        scores = rearrange(network(seen.repeat_interleave(tries, 0), heard), "(b n) -> b n", n=tries)
+        scores = rearrange(network(seen.repeat_interleave(TRIES, 0), heard), "(b n) -> b n", n=TRIES)
         # which of these sounds is the window's own, and is each on the right side of zero
         side = torch.full_like(scores, -1.0)
         side[:, 0] = 1.0
@@ -223,12 +218,12 @@ def train_on(
     return SyncClassifier(found.network, mel, _equal_errors(found, check))
 
 
-def _starts(rng: np.random.Generator, length: int, batch: int, tries: int = 4) -> NDArray[np.int64]:
-    """First frames (batch tries): the window's own, then others at least LEAST_SHIFT away."""
+def _starts(rng: np.random.Generator, length: int, batch: int) -> NDArray[np.int64]:
+    """First frames (batch TRIES): the window's own, then others at least LEAST_SHIFT away."""
     places = np.arange(length - WINDOW + 1)
     rows = []
     for own in rng.integers(len(places), size=batch):
-        rows.append([own, *rng.choice(places[np.abs(places - own) >= LEAST_SHIFT], tries - 1, replace=False)])
+        rows.append([own, *rng.choice(places[np.abs(places - own) >= LEAST_SHIFT], TRIES - 1, replace=False)])
     return np.array(rows)
 
 

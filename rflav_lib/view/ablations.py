@@ -10,6 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from rflav_lib.evaluation.paper import REFERENCE, cost_ratios
 from rflav_lib.experiments import SIDES, over_seeds
+from rflav_lib.markdown import markdown_table
 from rflav_lib.view.style import COLOURS
 
 READ = ("class seen", "class heard", "median offset (ms)", "events within 100 ms")
@@ -126,20 +127,11 @@ def shown(values: Sequence[float], scale: float = 1.0, most: float = math.inf) -
     return f"{found['value']:.3g} ({max(found['low'], 0):.3g} to {min(found['high'], most):.3g})"
 
 
-def row(*cells: str) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(cells) + " |"
-
-
-def head(*cells: str) -> list[str]:
-    """The first two lines of one."""
-    return [row(*cells), "|" + "---|" * len(cells)]
-
-
-def quality(runs: Runs) -> list[str]:
+def quality(runs: Runs) -> str:
     """What was measured, a row a setting."""
-    lines = head("setting", "seeds", "class seen (%)", "class heard (%)", "A/V offset (ms)", "events within 100 ms (%)",
-                 "picture distance", "sound distance")  # fmt: skip
+    head = ("setting", "seeds", "class seen (%)", "class heard (%)", "A/V offset (ms)", "events within 100 ms (%)",
+            "picture distance", "sound distance")  # fmt: skip
+    rows = []
     for name, seeds in runs.items():
         cells = [
             shown(
@@ -149,14 +141,15 @@ def quality(runs: Runs) -> list[str]:
             for figure in READ
         ]
         cells += [shown([value(figures, f"{side} distance") for figures in seeds.values()]) for side in SIDES]
-        lines.append(row(name, str(len(seeds)), *cells))
-    return lines
+        rows.append([name, str(len(seeds)), *cells])
+    return markdown_table(head, rows)
 
 
-def findings(runs: Runs) -> list[str]:
+def findings(runs: Runs) -> str:
     """Each setting against the one beside it, and the paper's figures."""
-    lines = head("setting", "against", "the paper says", "paper: FVD", "ours: picture", "agree?", "paper: FAD",
-                 "ours: sound", "agree?", "where")  # fmt: skip
+    head = ("setting", "against", "the paper says", "paper: FVD", "ours: picture", "agree?", "paper: FAD",
+            "ours: sound", "agree?", "where")  # fmt: skip
+    rows = []
     for name, claim in CLAIMS.items():
         if difference(runs, name, claim.beside, "picture distance") is None:
             continue
@@ -164,21 +157,19 @@ def findings(runs: Runs) -> list[str]:
         for side in range(2):
             pair = claim.ours[side], claim.theirs[side]
             cells += ["-" if None in pair else f"{pair[0]} against {pair[1]}", *verdict(runs, name, side)]
-        lines.append(row(name, claim.beside, claim.text, *cells, claim.source))
-    return lines
+        rows.append([name, claim.beside, claim.text, *cells, claim.source])
+    return markdown_table(head, rows)
 
 
-def prices(costs: Mapping[str, Mapping[str, float]]) -> list[str]:
+def prices(costs: Mapping[str, Mapping[str, float]]) -> str:
     """What a further frame costs, as ratios to base."""
-    lines = head("setting", "parameters", "operations", "time", "memory", "paper: time", "paper: memory")
-    base = costs["base"]
+    head = ("setting", "parameters", "operations", "time", "memory", "paper: time", "paper: memory")
+    base, rows = costs["base"], []
     for name, cost in costs.items():
         ratios = [f"{cost[key] / base[key]:.2f}" for key in ("parameters", "operations", "seconds", "bytes")]
         paper = cost_ratios(FUSION_OF.get(name, name))
-        lines.append(
-            row(name, *ratios, *(["-", "-"] if paper is None else [f"{ratio:.2f}" for ratio in paper]))
-        )
-    return lines
+        rows.append([name, *ratios, *(["-", "-"] if paper is None else [f"{ratio:.2f}" for ratio in paper])])
+    return markdown_table(head, rows)
 
 
 def tables(content: Mapping[str, Any]) -> str:
@@ -192,13 +183,14 @@ def tables(content: Mapping[str, Any]) -> str:
         f"seeds with 95 % t intervals, cut at 0 and 100 %. Distances: Fréchet, {setting['features']}, "
         f"N = {', '.join(map(str, sorted(windows)))} windows a set; they depend on N."
     )
-    parts = [said, "\n".join(quality(runs))]
-    parts.append(
-        'A minus B, by seed; "farther": farther from real clips, by an interval that does not hold 0.'
-    )
-    parts.append("\n".join(findings(runs)))
-    parts.append("A further frame, as ratios to base:")
-    parts.append("\n".join(prices(content["costs"])))
+    parts = [
+        said,
+        quality(runs),
+        'A minus B, by seed; "farther": farther from real clips, by an interval that does not hold 0.',
+        findings(runs),
+        "A further frame, as ratios to base:",
+        prices(content["costs"]),
+    ]
     return "\n\n".join(parts)
 
 

@@ -37,17 +37,14 @@ class DataFlow:
     """What flows where in one call of `module`.
 
     Args:
-        module: its direct children become boxes; what happens inside them stays hidden.
+        module: its direct children become boxes; what happens inside them stays hidden. Returns a tensor a branch.
         inputs: float tensors, by the name to show, in the order of the module's arguments.
-        outputs: names of the tensors it returns.
 
     Attributes:
         nodes: all nodes, each behind those it hears from.
     """
 
-    def __init__(
-        self, module: nn.Module, inputs: dict[str, Tensor], outputs: Iterable[str] = BRANCHES
-    ) -> None:
+    def __init__(self, module: nn.Module, inputs: dict[str, Tensor]) -> None:
         self.nodes: list[Node] = []
         self._by_grad: dict[Any, Node] = {}  # its keys keep the autograd nodes alive, and so distinct
         leaves = {name: tensor.detach().clone().requires_grad_() for name, tensor in inputs.items()}
@@ -62,7 +59,7 @@ class DataFlow:
         finally:
             for hook in hooks:
                 hook.remove()
-        for name, result in zip(outputs, results, strict=True):
+        for name, result in zip(BRANCHES, results, strict=True):
             self._add(Node(name, "output", self._origin(result)))
         self._by_grad.clear()
 

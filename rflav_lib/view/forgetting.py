@@ -12,6 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from scipy.stats import binom
 
 from rflav_lib.data.toy_tracking.hiding import CHANCE
+from rflav_lib.markdown import markdown_table
 from rflav_lib.view.style import COLOURS
 
 SINK = "+sink"
@@ -59,15 +60,14 @@ def more_than_a_guess(hits: Sequence[bool]) -> bool:
 
 def table(runs: Runs, figure: str) -> str:
     """Share of clips for each setting and time out of sight: the mean over seeds, and in brackets each seed's."""
-    lines = [f"| {figure} (%) | " + " | ".join(f"{n} frames" for n in hidden_frames(runs)) + " |"]
-    lines.append("|---|" + "---|" * len(hidden_frames(runs)))
+    rows = []
     for name in dict.fromkeys(run["setting"] for run in runs):
         cells = [
             f"{100 * float(np.mean(shares)):.0f} ({', '.join(f'{100 * share:.0f}' for share in shares)})"
             for shares in recall(runs, name, figure).values()
         ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append([name, *cells])
+    return markdown_table([f"{figure} (%)", *(f"{n} frames" for n in hidden_frames(runs))], rows)
 
 
 def tables(content: Mapping[str, Any]) -> str:

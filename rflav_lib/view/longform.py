@@ -69,14 +69,12 @@ def strips(report: Report, figure: Figure | SubFigure | None = None) -> Figure |
     return figure
 
 
-def self_similarity(
-    report: Report, number: int = 0, figure: Figure | SubFigure | None = None
-) -> Figure | SubFigure:
-    """Fig. 7 for one pair of examples: distances of all pairs of frames, r(k), and its spectrum."""
+def self_similarity(report: Report, figure: Figure | SubFigure | None = None) -> Figure | SubFigure:
+    """Fig. 7 for the first pair of examples: distances of all pairs of frames, r(k), and its spectrum."""
     figure = figure or plt.figure(figsize=(9.5, 4.4), layout="constrained")
     window = report["settings"]["window"]
     for row, kind in zip(figure.subplots(2, 3, width_ratios=(1, 1.6, 1.6)), LOOKS, strict=True):
-        each = report["examples"][kind][number]
+        each = report["examples"][kind][0]
         row[0].imshow(_picture(each["matrix"]), cmap="cividis")
         row[0].set(ylabel=kind, xlabel="frame")
         mark_loop(row[1], each["r"], each["lag"], each["depth"], window)

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from rflav_lib.experiments import SIDES
-from rflav_lib.view.ablations import by_setting, difference, head, row, shown, signed, value
+from rflav_lib.markdown import markdown_table
+from rflav_lib.view.ablations import by_setting, difference, shown, signed, value
 from rflav_lib.view.style import COLOURS
 
 WHOLE = "base", "uniform"
@@ -56,8 +57,9 @@ def curves(content: Mapping[str, Any], figure: Figure | SubFigure | None = None)
 def tables(content: Mapping[str, Any]) -> str:
     """Distances of clips whose frames two models move, by whose times, and what that gains; Markdown."""
     runs, setting = by_setting(content), content["setting"]
-    lines = head("uniform moves times", "seeds", *(f"{side} distance" for side in SIDES),
-                 *(f"{side}, minus base" for side in SIDES))  # fmt: skip
+    head = ("uniform moves times", "seeds", *(f"{side} distance" for side in SIDES),
+            *(f"{side}, minus base" for side in SIDES))  # fmt: skip
+    rows = []
     for name, seeds in runs.items():
         first, last = setting["bands"][name]
         label = "none: base" if first == last else f"{first:g} to {last:g}: {name}"
@@ -66,11 +68,11 @@ def tables(content: Mapping[str, Any]) -> str:
         for figure in figures:
             found = None if name == "base" else difference(runs, name, "base", figure)
             cells.append(signed(found) if found else "")
-        lines.append(row(label, str(len(seeds)), *cells))
+        rows.append([label, str(len(seeds)), *cells])
     said = (
         f"{setting['world']}, {setting['training steps']} training steps, {setting['clips']} clips of "
         f"{setting['frames']} frames, N = {setting['steps per frame']}; Fréchet distances by the stand-in toy watcher "
         "and listener; means over seeds with 95 % t intervals. The model of uniform weighting moves the frames whose "
         "time lies within the band, the model of logit-normal weighting the others."
     )
-    return f"{said}\n\n" + "\n".join(lines)
+    return f"{said}\n\n{markdown_table(head, rows)}"

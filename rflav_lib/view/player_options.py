@@ -10,13 +10,8 @@ from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.sampler import Guidance, check_guidance
 
 LONGEST_SECONDS = 86_400.0  # of waiting and of buffering: what is longer is no number that was meant
-OWN_OPTIONS = {
-    "self",
-    "steps_per_frame",
-    "chunk_frames",
-    "y",
-    "generator",
-}  # of a stream, set by the player itself
+# of a stream, set by the player itself
+OWN_OPTIONS = {"self", "steps_per_frame", "chunk_frames", "y", "generator"}
 
 
 def check_seconds(seconds: float, name: str) -> None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.experiments import SIDES, labels_in_turn
+from rflav_lib.markdown import markdown_table
 from rflav_lib.metrics.curves import drawn_sums
 from rflav_lib.metrics.intervals import interval
 from rflav_lib.metrics.toy import WORLD
@@ -98,13 +99,10 @@ def _spread(runs: list[Figures], side: str, signs: list[int]) -> Any:
 
 def table(summary: Mapping[str, Any]) -> str:
     """The summary as Markdown, a row a remedy, below a line that says what the intervals are over."""
-    lines = [
-        INTERVALS,
-        "",
-        "| | " + " | ".join(f"{side}: first | last | increase (95 %) | minus the paper's (95 %)" for side in SIDES)
-        + " | class seen, first / last | offset (ms), first / last |",
-        "|---" * (3 + 4 * len(SIDES)) + "|",
-    ]  # fmt: skip
+    head, rows = [""], []
+    for side in SIDES:
+        head += [f"{side}: first", "last", "increase (95 %)", "minus the paper's (95 %)"]
+    head += ["class seen, first / last", "offset (ms), first / last"]
     for name, row in summary.items():
         cells = [name]
         for side in SIDES:
@@ -115,8 +113,8 @@ def table(summary: Mapping[str, Any]) -> str:
         ends = [row["trackers"][place] for place in ("first", "last")]
         cells.append(" / ".join(f"{end['asked class seen']:.0%}" for end in ends))
         cells.append(" / ".join(f"{end['median size of A/V offset (ms)']:.0f}" for end in ends))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return f"{INTERVALS}\n\n{markdown_table(head, rows)}"
 
 
 def shown(found: Mapping[str, float]) -> str:

@@ -44,9 +44,8 @@ def moves(page, cell) -> list[tuple[str, object]]:
         CHECKBOX: lambda node: node.click(),
         TOGGLE: lambda node: node.click(),
         NUMBER: write_number,
-        SLIDER: lambda node: drag(
-            page, node
-        ),  # last: at an end of a scale the others may change nothing any more
+        # last: at an end of a scale the others may change nothing any more
+        SLIDER: lambda node: drag(page, node),
     }
     return [
         (selector, lambda act=act, node=node: act(node))

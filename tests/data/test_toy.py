@@ -144,9 +144,8 @@ def test_the_siren_follows_its_beam() -> None:
         n = np.arange(len(made.clip.waveform)) / 16_000
         cycles = SIREN_CENTRE * n + SIREN_SWING * turn / (2 * np.pi) * np.sin(2 * np.pi * (n - peak) / turn)
         wanted = np.exp(-2j * np.pi * cycles)
-        beat = (
-            (made.clip.waveform * wanted).reshape(-1, 800).mean(axis=1)
-        )  # constant if the pitch is as stated
+        # constant if the pitch is as stated
+        beat = (made.clip.waveform * wanted).reshape(-1, 800).mean(axis=1)
         assert np.abs(beat).min() > 0.19
         assert np.abs(np.angle(beat[1:] / beat[:-1])).max() < 0.05
         angles = seeing.beam_angles(made.clip.frames)

@@ -8,7 +8,6 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from huggingface_hub.utils import WeakFileLock
 
 from data_scripts.check import check
 from data_scripts.published import FetchError
@@ -16,6 +15,7 @@ from data_scripts.toy import EVENTS, World, main, prepare
 from rflav_lib.data.clips import ClipFolder
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_trackers import audible_events, av_offset, visual_class, visual_events
+from rflav_lib.locks import held
 from rflav_lib.mel import MelCodec
 
 NEAR = 0.020  # s
@@ -189,7 +189,7 @@ def test_a_file_that_is_no_clip_of_the_folder_is_made_anew(tmp_path):
 def test_a_second_process_waits_for_the_first(tmp_path):
     world, done = World(tmp_path, "toy-dance", 0, 10), []
     second = threading.Thread(target=lambda: done.append(prepare(world, 1, 0, workers=1)))
-    with WeakFileLock(tmp_path / ".prepare.lock"):
+    with held(tmp_path / ".prepare.lock"):
         second.start()
         second.join(1.0)
         assert second.is_alive() and not list(tmp_path.rglob("*.mp4"))

@@ -56,7 +56,7 @@ def lines(text, start):
 
 def test_table_2_has_ours_beside_the_printed_row_of_the_same_steps():
     text = tables([run(row("mine", 90.0), row("finer", 80.0, steps=200), row("odd", 85.0, steps=40))])
-    (head,) = [line for line in text.splitlines() if line.startswith("|  | FVD |")]
+    (head,) = [line for line in text.splitlines() if line.startswith("| | FVD |")]
     assert (
         "| FVD | KVD | FAD, exact | FAD, as MM-Diffusion | the reference from itself | paper: FVD | KVD | FAD |"
         in head

@@ -47,9 +47,8 @@ def test_each_window_sees_its_own_frames_in_its_own_video():
         np.broadcast_to(level[:, None, None, None], (40, 8, 8, 3)).astype(np.uint8)
         for level in (ramp, 100 + ramp)
     ]
-    windows = window_features(
-        pair, mean_colour, stride=3, batch=5
-    )  # batches that end within a window's videos
+    # batches that end within a window's videos
+    windows = window_features(pair, mean_colour, stride=3, batch=5)
     assert windows.values.shape == (9, 2, 1)
     expected = np.array(windows.starts) + 7.5
     assert np.allclose(windows.values[:, 0, 0], expected) and np.allclose(

@@ -110,9 +110,8 @@ def _rebatched(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:
         while count >= size:
             rows, count = torch.cat(held), count - size
             yield rows[:size]
-            held = (
-                [rows[size:]] if count else []
-            )  # an empty tensor would decide how the next ones lie in memory
+            # an empty tensor would decide how the next ones lie in memory
+            held = [rows[size:]] if count else []
     if count:
         yield torch.cat(held)
 

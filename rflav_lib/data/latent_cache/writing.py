@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from huggingface_hub.utils import WeakFileLock
 from safetensors import SafetensorError
 from safetensors.torch import save
 from tqdm.auto import tqdm
@@ -16,6 +15,7 @@ from tqdm.auto import tqdm
 from rflav_lib.data.latent_cache.encoding import ClipEncoder, codec_facts
 from rflav_lib.data.latent_cache.index import CacheIndex
 from rflav_lib.files import whole
+from rflav_lib.locks import held
 
 SHARD_FRAMES = 1024  # 13 MB at 256 pixels and 256 mel bins; what an interruption loses at most
 LETTERBOX = "whole picture, bicubic with antialias, black around"
@@ -147,11 +147,11 @@ def _write_shard(folder: Path, encoder: ClipEncoder, index: CacheIndex, shard: i
 
 @contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    """Wait until no other run writes to this folder; the operating system frees the lock of one that was killed."""
+    """Wait until no other run writes to this folder."""
     with _writing_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         acquired = ExitStack()
-        acquired.enter_context(WeakFileLock(folder / ".lock"))
+        acquired.enter_context(held(folder / ".lock"))
     with acquired:
         yield
 

@@ -98,10 +98,8 @@ def _figure(canvas: Canvas, body: Array, x: float, ground: float, lift: Array, h
     zero = np.zeros(len(body))
     knees = [reach((zero, zero), angles[:, 5 + 2 * side], 9.5) for side in (0, 1)]
     feet = [reach(knee, angles[:, 6 + 2 * side], 9.5) for side, knee in enumerate(knees)]
-    hip = (
-        x + body[:, 9],
-        ground - 2.0 - np.maximum(feet[0][1], feet[1][1]) - lift,
-    )  # the lower foot carries the weight
+    # the lower foot carries the weight
+    hip = (x + body[:, 9], ground - 2.0 - np.maximum(feet[0][1], feet[1][1]) - lift)
     neck = reach(hip, np.pi - angles[:, 0], 14.0)
     head = reach(hip, np.pi - angles[:, 0], 20.5)
 

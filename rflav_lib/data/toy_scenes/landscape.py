@@ -238,9 +238,8 @@ def siren(rng: np.random.Generator, num_frames: int) -> Scene:
     )
     x, start = rng.uniform(SIZE * 0.45, SIZE * 0.55), rng.uniform()
     times = frame_times(num_frames)
-    angle = (
-        sense * 2 * np.pi * (times / turn + start)
-    )  # anticlockwise from the right, as in maths; y points up here
+    # anticlockwise from the right, as in maths; y points up here
+    angle = sense * 2 * np.pi * (times / turn + start)
 
     colour = hsv(hue / NUM_HUES, 0.7, 1.0)
     canvas.shade(

@@ -71,9 +71,8 @@ def rocket_pitch(frames: NDArray[np.uint8], log_mel: Array) -> Tally:
         bloom = int(burst.time * FRAME_RATE)
         top = _height(light[bloom])
         for k in range(max(0, bloom - 3), bloom):
-            up = (ground - (_height(light[k]) - 3.0)) / max(
-                ground - top, 1.0
-            )  # a rocket is drawn 3 px below its tip
+            # a rocket is drawn 3 px below its tip
+            up = (ground - (_height(light[k]) - 3.0)) / max(ground - top, 1.0)
             pitch = _pitch(log_mel, times[k], slice(-1, 1), 450, 2_150)
             if pitch is not None and burst.time - times[k] > 0.03:
                 of += 1

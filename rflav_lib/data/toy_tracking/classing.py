@@ -39,7 +39,7 @@ class Discriminant:
         return int(np.argmax(features @ self.weight + self.bias))
 
 
-def fit_discriminant(features: Array, labels: NDArray[np.intp], shrinkage: float = 0.05) -> Discriminant:
+def fit_discriminant(features: Array, labels: NDArray[np.intp]) -> Discriminant:
     """Fit to features (clips n) and labels (clips,): class means and one covariance shrunk towards its
     diagonal.
     """
@@ -48,7 +48,7 @@ def fit_discriminant(features: Array, labels: NDArray[np.intp], shrinkage: float
     centred = features - means[np.searchsorted(classes, labels)]
     covariance = centred.T @ centred / (len(features) - len(classes))
     diagonal = np.diag(np.diag(covariance) + 1e-6)
-    weight = np.linalg.solve((1 - shrinkage) * covariance + shrinkage * diagonal, means.T)
+    weight = np.linalg.solve(0.95 * covariance + 0.05 * diagonal, means.T)
     return Discriminant(weight, -0.5 * (means.T * weight).sum(axis=0))
 
 

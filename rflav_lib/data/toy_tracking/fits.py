@@ -75,7 +75,7 @@ def peaks(values: Array, least: float, apart: int) -> list[int]:
     return sorted(chosen)
 
 
-def flash_times(light: Array, frame_rate: float, least: float, apart: int = 2) -> list[float]:
+def flash_times(light: Array, frame_rate: float, least: float) -> list[float]:
     """Times in seconds of flashes in `light` (k,), one value a frame.
 
     A flash is a triangle 0.1 s to each side (see `toy_scenes.canvas.flash`): two neighbouring frames share
@@ -85,5 +85,5 @@ def flash_times(light: Array, frame_rate: float, least: float, apart: int = 2) -
     padded = np.concatenate(([-np.inf], pair, [-np.inf]))
     return [
         (k + 0.5 + light[k + 1] / pair[k]) / frame_rate
-        for k in (place - 1 for place in peaks(padded, least, apart))
+        for k in (place - 1 for place in peaks(padded, least, 2))
     ]

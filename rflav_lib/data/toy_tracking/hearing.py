@@ -42,11 +42,11 @@ def band(log_mel: Array, low: float, high: float) -> Array:
     return np.exp(np.asarray(log_mel, dtype=np.float64)[chosen]).mean(axis=0)
 
 
-def onsets(amplitude: Array, bias: float, apart: float = 0.15, least: float = 0.25) -> list[float]:
+def onsets(amplitude: Array, bias: float) -> list[float]:
     """Times in seconds at which `amplitude` (n,) rises suddenly.
 
-    A rise counts from `least` times a strong one (the clip's 98 % quantile of rises) on; two are `apart`
-    seconds or more from each other. `bias` is the centroid of a rise minus the onset, see `RISE_BIAS`.
+    A rise counts from a quarter of a strong one (the clip's 98 % quantile of rises) on; two are 0.15 s or more
+    from each other. `bias` is the centroid of a rise minus the onset, see `RISE_BIAS`.
     """
     rise = np.maximum(0.0, np.diff(amplitude))  # between columns j and j + 1: the instant (j + 1) / 100
     smooth = np.convolve(rise, np.hanning(9)[1:-1], mode="same")
@@ -54,7 +54,7 @@ def onsets(amplitude: Array, bias: float, apart: float = 0.15, least: float = 0.
     if strong <= 0:
         return []
     found = []
-    for place in peaks(smooth, least * strong, round(apart * COLUMNS_PER_SECOND)):
+    for place in peaks(smooth, 0.25 * strong, round(0.15 * COLUMNS_PER_SECOND)):
         near = np.arange(max(0, place - 4), min(len(rise), place + 5))
         time = (np.average(near, weights=rise[near]) + 1) / COLUMNS_PER_SECOND
         found.append(float(time) - bias)

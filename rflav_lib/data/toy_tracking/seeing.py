@@ -252,9 +252,8 @@ def steps(frames: NDArray[np.uint8]) -> list[Event]:
     if len(frames) < 6:
         return []
     below_ball = frames[:, 14:].astype(np.float32)
-    moved = np.sqrt(
-        (np.diff(below_ball, axis=0) ** 2).mean(axis=(1, 2, 3))
-    )  # value i lies between frames i and i + 1
+    # value i lies between frames i and i + 1
+    moved = np.sqrt((np.diff(below_ball, axis=0) ** 2).mean(axis=(1, 2, 3)))
     events = []
     for place in peaks(moved, max(MIN_MOTION, 0.35 * float(np.quantile(moved, 0.95))), 3):
         near = np.arange(max(0, place - 2), min(len(moved), place + 3))

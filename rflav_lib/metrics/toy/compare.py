@@ -15,6 +15,7 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
+from rflav_lib.markdown import markdown_table
 from rflav_lib.metrics.toy.figures import VERDICTS
 from rflav_lib.metrics.toy.reading import Reading
 from rflav_lib.metrics.toy.report import GENERATED, Measurement
@@ -82,11 +83,11 @@ def paired(right: Sequence[tuple[bool, bool]]) -> Paired:
 
 def table(found: dict[str, Paired]) -> str:
     """Markdown: a row a verdict."""
-    lines = ["| | clips | first | second | only first | only second | p |", "|---|---|---|---|---|---|---|"]
-    for name, of in found.items():
-        counts = (of.clips, of.first, of.second, of.only_first, of.only_second)
-        lines.append(f"| {name} | " + " | ".join(map(str, counts)) + f" | {of.p:.2g} |")
-    return "\n".join(lines)
+    rows = [
+        [name, *map(str, (of.clips, of.first, of.second, of.only_first, of.only_second)), f"{of.p:.2g}"]
+        for name, of in found.items()
+    ]
+    return markdown_table(["", "clips", "first", "second", "only first", "only second", "p"], rows)
 
 
 def stored(paths: Sequence[Path]) -> list[Measurement]:

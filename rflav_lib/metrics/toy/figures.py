@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.data.toy_trackers import PENDULUM, Tally
+from rflav_lib.markdown import markdown_table
 from rflav_lib.metrics.intervals import (
     Figure,
     median_with_interval,
@@ -145,13 +146,11 @@ def per_class(readings: Sequence[Reading]) -> dict[str, dict[str, Figure]]:
 
 def table(summaries: dict[str, dict[str, Figure]]) -> str:
     """Markdown: a row a figure, a column a set; a dash where there was nothing to measure."""
-    names = list(summaries)
-    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    rows = []
     for figure in next(iter(summaries.values())):
         unit, scale = ("", 1) if "ms)" in figure else (" %", 100)
-        shown = [_cell(summaries[name][figure], unit, scale) for name in names]
-        lines.append(f"| {figure} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+        rows.append([figure, *(_cell(summary[figure], unit, scale) for summary in summaries.values())])
+    return markdown_table(["", *summaries], rows)
 
 
 def _cell(figure: Figure, unit: str, scale: int) -> str:
