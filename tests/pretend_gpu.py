@@ -9,7 +9,7 @@ their numbers can be compared with the CPU's.
 What it cannot show: kernels of GPUs, their rounding, speed and workspaces, autocast, `torch.compile` and CUDA graphs.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_iter, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 GPU = torch.device("cuda", 0)
 READS = {
@@ -92,7 +92,8 @@ class Pretending(TorchFunctionMode):
             result = function(*args, **kwargs)
         if function in READS:
             return result
-        return tree_map_only(Tensor, marked if on_gpu else unmarked, result)
+        mark = marked if on_gpu else unmarked
+        return mark(result) if isinstance(result, Tensor) else tree_map_only(Tensor, mark, result)
 
     def _moved(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Tensor:
         tensor, *rest = args
@@ -132,9 +133,13 @@ class Pretending(TorchFunctionMode):
             )
 
 
-def tensors_in(values: Any) -> Iterable[Tensor]:
-    """All tensors of nested lists, tuples and dictionaries."""
-    return (leaf for leaf in tree_iter(values) if isinstance(leaf, Tensor))
+def tensors_in(values: Any) -> Iterator[Tensor]:
+    """All tensors of nested lists, tuples and dictionaries; torch's own `tree_iter` is slow for each call of torch."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, list | tuple | dict):
+        for value in values.values() if isinstance(values, dict) else values:
+            yield from tensors_in(value)
 
 
 def marked(tensor: Tensor) -> Tensor:
