@@ -1,6 +1,5 @@
 """What a user gives to be completed: a sound that wants a video, a video that wants a sound."""
 
-import warnings
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,6 +13,7 @@ from rflav_lib.av_sound import LOUDEST, read_sound
 from rflav_lib.image_codec import letterbox, to_uint8
 from rflav_lib.media import Clip, probe
 from rflav_lib.mel import MelCodec
+from rflav_lib.warn import warn
 
 Sound = str | Path | Clip | np.ndarray | Tensor
 Video = Sound
@@ -118,7 +118,7 @@ def given_sound(audio: Sound, mel: MelCodec, name: str = "audio") -> np.ndarray:
     if peak > FULL_SCALE:
         if not isinstance(audio, str | Path | Clip) or peak > LOUDEST:
             raise ValueError(f"{name} reaches {peak:.2f}, beyond [-1, 1]: scale it down")
-        warnings.warn(f"{name} reaches {peak:.2f}, beyond [-1, 1]: it is scaled down to 1", stacklevel=2)
+        warn(f"{name} reaches {peak:.2f}, beyond [-1, 1]: it is scaled down to 1")
         waveform = waveform / np.float32(peak)
     return np.clip(waveform[: len(waveform) // samples * samples], -1, 1)
 
