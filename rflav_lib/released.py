@@ -76,7 +76,7 @@ def load(
 
     Args:
         repo_or_folder: a repository of the model hub, or a folder of the same layout.
-        vae: the image VAE: a repository, a folder, or the module.
+        vae: the image VAE: a repository, a folder, or the module, as of `load_vae(place, variant="fp16")`.
         audio_scale: what mel segments are multiplied by; known for the two released models.
 
     Raises:
