@@ -11,14 +11,16 @@ from torch import Tensor, nn
 from rflav_lib.arguments import (
     Label,
     check_dtype,
+    check_flag,
     check_generators,
     class_numbers,
     finite_number,
     whole_number,
 )
 from rflav_lib.clip_stream import CHUNK_FRAMES, ClipStream
-from rflav_lib.components import Vocoder, check_fit
+from rflav_lib.components import Vocoder, check_fit, name_list
 from rflav_lib.conditions import Sound, Video, given_sounds, given_videos
+from rflav_lib.diverged import check_made
 from rflav_lib.engine import FastSampler
 from rflav_lib.image_codec import ImageVAE, decode_latents, encode_frames, reduction
 from rflav_lib.media import Clip
@@ -57,7 +59,7 @@ class RFLAVPipeline(StrictPipeline):
         class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
-        class_names = list(class_names or ())
+        class_names = name_list(class_names)
         check_fit(transformer, vae, mel, vocoder, class_names)
         self.register_modules(transformer=transformer, vae=vae, mel=mel, vocoder=vocoder)
         self.register_to_config(class_names=class_names)
@@ -143,7 +145,9 @@ class RFLAVPipeline(StrictPipeline):
             assert num_frames is not None, "checked above: it may be left out only beside what is given"
             frames = sampler.stream(video_noise, audio_noise, generator, labels, warm_frames)
         latents, segments = zip(*(next(frames) for _ in self.progress_bar(range(num_frames))), strict=True)
-        return self.decode(torch.stack(latents, dim=1), torch.stack(segments, dim=1), pictures, sounds)
+        made = torch.stack(latents, dim=1), torch.stack(segments, dim=1)
+        check_made(*made, guidance_scale=guidance_scale, condition_scale=condition_scale if given else 1)
+        return self.decode(*made, pictures, sounds)
 
     def stream(
         self,
@@ -195,6 +199,7 @@ class RFLAVPipeline(StrictPipeline):
             ValueError: a bad number, or `dtype` or `compiled` for the plain one. RuntimeError: `compiled` without a
                 compiler.
         """
+        check_flag(compiled, "compiled")
         if not fast and (dtype is not None or compiled):
             raise ValueError("dtype and compiled are of the fast sampler: leave them out, or fast=False")
         model = self.transformer.eval()
