@@ -72,6 +72,17 @@ def real_clips(pipe: RFLAVPipeline, world: str, seed: int, count: int, frames: i
     return experiments.coded(experiments.real(world, count, frames, seed), pipe, "real clips", True)
 
 
+def check_world(pipe: RFLAVPipeline, world: str) -> None:
+    """Raise a ValueError unless the model's classes, by number and, where it names them, by name, are the world's."""
+    names, count = tuple(pipe.config.class_names), pipe.transformer.config.num_classes
+    if count != len(CLASSES[world]) or (names and names != CLASSES[world]):
+        theirs = ", ".join(CLASSES[world]) or "no classes"
+        raise ValueError(
+            f"--world {world} has {theirs}; this model has {count} classes ({', '.join(names) or 'no names'}): "
+            "give the world that it was trained on, or leave --world out"
+        )
+
+
 def networks(options: argparse.Namespace) -> list[FeatureNetwork]:
     """What looks and what listens: the published networks where their weights are given, else the stand-ins."""
     return [
@@ -240,6 +251,7 @@ def main(arguments: list[str]) -> int:
         pipe = RFLAVPipeline.from_pretrained(options.checkpoint)
         pipe.set_progress_bar_config(disable=True)
         options.world = options.world or world_of(pipe)
+        check_world(pipe, options.world)
         report = long_measures.plain(measure(pipe, options))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

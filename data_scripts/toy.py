@@ -19,7 +19,7 @@ from data_scripts.check import check_command
 from data_scripts.command import Options, SubCommand, add_workers, run
 from data_scripts.parallel import each
 from data_scripts.published import FetchError
-from rflav_lib.arguments import whole_number
+from rflav_lib.arguments import LARGEST_SEED, whole_number
 from rflav_lib.av_files import MediaError
 from rflav_lib.av_probe import probe
 from rflav_lib.data.seeds import kept_for
@@ -85,7 +85,7 @@ def prepare(world: World, train: int, test: int, workers: int | None = None) -> 
     """
     for name, count, least in (("train", train, 0), ("test", test, 0), ("frames", world.frames, 1)):
         whole_number(count, f"--{name}", least)
-    whole_number(world.seed, "--seed", 0)
+    whole_number(world.seed, "--seed", 0, LARGEST_SEED)
     if kept := kept_for(world.seed):
         raise ValueError(f"--seed {world.seed} is kept: {kept}; take another, for these clips are trained on")
     whole_number(train + test, "--train and --test together")

@@ -6,7 +6,7 @@ Whole numbers may come from Python, NumPy or torch. Nothing is rounded: 1.7 is n
 import difflib
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 Label = int | str
+MOST = 2**31 - 1  # of what is counted: beyond, no run would end
+LARGEST_SEED = 2**63 - 1
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -24,15 +26,17 @@ def as_whole(value: Any) -> int | None:
     return int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None
 
 
-def whole_number(value: Any, name: str, least: int = 1) -> int:
+def whole_number(value: Any, name: str, least: int = 1, most: int = MOST) -> int:
     """A whole number.
 
     Raises:
-        ValueError: another value, or one below `least`.
+        ValueError: another value, or one below `least` or above `most`.
     """
     number = as_whole(value)
     if number is None or number < least:
         raise ValueError(f"{name} must be a whole number, at least {least}, not {value!r}")
+    if number > most:
+        raise ValueError(f"{name} must be at most {most}, not {value!r}")
     return number
 
 
@@ -47,9 +51,28 @@ def finite_number(value: Any, name: str) -> float:
     return float(value)
 
 
+def check_real(name: str, value: Any) -> None:
+    """Raise a ValueError unless this is a real number, be it NaN or infinite."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a number, not {value!r}")
+
+
+def plain_numbers(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with NumPy's numbers as Python's own, which can be written as JSON."""
+    return {
+        name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()
+    }
+
+
+def check_flag(value: Any, name: str) -> None:
+    """Raise a ValueError unless this is True or False: "no" would count as True."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
+
+
 def check_dtype(dtype: Any) -> None:
     """Raise a ValueError unless this is None or a dtype that the network can compute in."""
-    if dtype is not None and dtype not in DTYPES:
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype in DTYPES):
         raise ValueError(f"dtype must be None or one of {', '.join(map(str, DTYPES))}, not {dtype!r}")
 
 

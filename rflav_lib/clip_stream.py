@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from rflav_lib.arguments import whole_number
+from rflav_lib.diverged import check_made
 from rflav_lib.image_codec import ImageVAE
 from rflav_lib.media import Clip
 from rflav_lib.memory import Memory
 from rflav_lib.provenance import fingerprint
-from rflav_lib.sampler import RollingSampler, check_guidance
+from rflav_lib.sampler import Guidance, RollingSampler, check_guidance
 from rflav_lib.stream_state import (
     FORMAT,
     check_keys,
@@ -105,6 +106,16 @@ class ClipStream:
     @steps_per_frame.setter
     def steps_per_frame(self, steps: int) -> None:
         self._sampler = self._sampler.with_steps(steps)
+
+    @property
+    def guidance_scale(self) -> Guidance:
+        """Of classifier-free guidance; fixed when the stream is opened, or by the state that it goes on with."""
+        return self._sampler.guidance_scale
+
+    @property
+    def chunk_frames(self) -> int:
+        """Frames of a clip; fixed when the stream is opened, or by the state that it goes on with."""
+        return self._chunk_frames
 
     def __iter__(self) -> Self:
         return self
@@ -238,6 +249,7 @@ class ClipStream:
                 (video, audio), memory = self._start()
             else:
                 (video, audio), memory = self._roll(self._window, self._memory)
+            check_made(video[:, :1], audio[:, :1], guidance_scale=self._sampler.guidance_scale)
             sound = self._vocoder.push(self._pipeline.mel.decode(audio[:, :1])).float().cpu()
             self._window, self._memory = (video, audio), memory
             self._latents = [*self._latents, video[:, 0].clone()]

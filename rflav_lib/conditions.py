@@ -1,11 +1,11 @@
 """What a user gives to be completed: a sound that wants a video, a video that wants a sound."""
 
-import warnings
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rflav_lib.av_files import MediaError
@@ -14,6 +14,7 @@ from rflav_lib.av_sound import LOUDEST, read_sound
 from rflav_lib.image_codec import letterbox, to_uint8
 from rflav_lib.media import Clip, probe
 from rflav_lib.mel import MelCodec
+from rflav_lib.warn import warn
 
 Sound = str | Path | Clip | np.ndarray | Tensor
 Video = Sound
@@ -100,7 +101,7 @@ def given_sound(audio: Sound, mel: MelCodec, name: str = "audio") -> np.ndarray:
             raise ValueError(f"{name} is at {audio.sample_rate} Hz, the model hears {rate} Hz: resample it")
         waveform = audio.waveform
     else:
-        waveform = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else np.asarray(audio)
+        waveform = _array(audio, name)
     if waveform.ndim != 1 or not np.issubdtype(waveform.dtype, np.floating):
         raise ValueError(
             f"{name} must be a mono waveform of floats with shape (s,) at {rate} Hz, "
@@ -118,7 +119,7 @@ def given_sound(audio: Sound, mel: MelCodec, name: str = "audio") -> np.ndarray:
     if peak > FULL_SCALE:
         if not isinstance(audio, str | Path | Clip) or peak > LOUDEST:
             raise ValueError(f"{name} reaches {peak:.2f}, beyond [-1, 1]: scale it down")
-        warnings.warn(f"{name} reaches {peak:.2f}, beyond [-1, 1]: it is scaled down to 1", stacklevel=2)
+        warn(f"{name} reaches {peak:.2f}, beyond [-1, 1]: it is scaled down to 1")
         waveform = waveform / np.float32(peak)
     return np.clip(waveform[: len(waveform) // samples * samples], -1, 1)
 
@@ -143,7 +144,7 @@ def given_video(
             raise ValueError(f"{name} has {video.frame_rate:g} frames a second, the model sees {rate:g}")
         frames: np.ndarray = video.frames
     else:
-        frames = video.detach().cpu().numpy() if isinstance(video, Tensor) else np.asarray(video)
+        frames = _array(video, name)
     if (
         frames.dtype != np.dtype(np.uint8)
         or frames.ndim != 4
@@ -155,6 +156,22 @@ def given_video(
             "give a path to have frames of another size letterboxed"
         )
     return frames
+
+
+def _array(given: np.ndarray | Tensor, name: str) -> np.ndarray:
+    """A tensor or what else was given as an array; of bfloat16, which numpy does not have, float32.
+
+    Raises:
+        ValueError: a tensor without values, or of another layout than a plain one.
+    """
+    if not isinstance(given, Tensor):
+        return np.asarray(given)
+    if given.is_meta or given.layout != torch.strided:
+        raise ValueError(
+            f"{name} must be a plain tensor, got {given.layout} on {given.device}: give its values"
+        )
+    given = given.detach().cpu()
+    return (given.float() if given.dtype == torch.bfloat16 else given).numpy()
 
 
 def _letterboxed(path: Path, size: int, frame_rate: float, num_frames: int | None) -> np.ndarray:

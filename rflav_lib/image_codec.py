@@ -18,6 +18,7 @@ from torch.nn import functional
 from rflav_lib import ROOT
 from rflav_lib.misfits import in_words
 from rflav_lib.model_folder import check_finite, opening
+from rflav_lib.weight_files import check_variant, weight_files
 
 ImageVAE: TypeAlias = AutoencoderKL | AutoencoderTiny
 KINDS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
@@ -66,16 +67,25 @@ def _described(place: str | Path) -> tuple[str, Mapping[str, Any]]:
     return place, config
 
 
-def load_vae(place: str | Path) -> ImageVAE:
+def load_vae(place: str | Path, variant: str | None = None) -> ImageVAE:
     """Open an image VAE, found as `find_vae` does, in float32, safetensors only.
+
+    Args:
+        place: a folder, or a repository of the model hub.
+        variant: of the weights, such as "fp16", where there are several.
 
     Raises:
         ValueError: there is none, it is of another kind, or its weights are damaged or do not fit its config.
     """
+    check_variant(variant)
     place, kind = find_vae(place)
+    if Path(place).is_dir():
+        weight_files(Path(place), variant)
     with opening(place):
         # what is missing is told after diffusers has renamed the weights of old files
-        vae, told = kind.from_pretrained(place, use_safetensors=True, output_loading_info=True)
+        vae, told = kind.from_pretrained(
+            place, use_safetensors=True, output_loading_info=True, variant=variant
+        )
         if wrong := in_words(told["missing_keys"], told["unexpected_keys"]):
             raise ValueError(f"weights do not fit the config beside them: {wrong}")
         check_finite(place, vae)

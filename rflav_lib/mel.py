@@ -22,6 +22,8 @@ from diffusers.configuration_utils import register_to_config
 from einops import rearrange
 from torch import Tensor
 
+from rflav_lib.arguments import as_whole, check_real, plain_numbers
+
 MEL_FLOOR = 1e-5  # smallest mel magnitude that is told apart from silence
 MEL_CEILING = 200.0  # the mel magnitude that maps to +1
 LOG_FLOOR = math.log(MEL_FLOOR)
@@ -46,6 +48,10 @@ class Float32Module(ModelMixin):
 
 def check_stft_settings(sample_rate: int, n_fft: int, win_length: int, hop_length: int) -> None:
     """Raise ValueError for settings that cannot give `samples // hop_length` frames."""
+    sizes = {"sample_rate": sample_rate, "n_fft": n_fft, "win_length": win_length, "hop_length": hop_length}
+    for name, size in sizes.items():
+        if as_whole(size) is None:
+            raise ValueError(f"{name} must be a whole number, not {size!r}")
     if min(sample_rate, n_fft, win_length, hop_length) <= 0:
         raise ValueError(
             "sample_rate, n_fft, win_length and hop_length must be positive, "
@@ -66,6 +72,10 @@ def mel_filter_bank(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_m
     Raises:
         ValueError: a range outside 0 to half the sample rate, or no bins.
     """
+    check_real("f_min", f_min)
+    check_real("f_max", f_max)
+    if as_whole(n_mels) is None:
+        raise ValueError(f"n_mels must be a whole number, not {n_mels!r}")
     if not 0 <= f_min < f_max <= sample_rate / 2:
         raise ValueError(
             "mel range must satisfy 0 <= f_min < f_max <= sample_rate / 2, "
@@ -115,6 +125,9 @@ class MelCodec(Float32Module, ConfigMixin):
     ) -> None:
         super().__init__()
         check_stft_settings(sample_rate, n_fft, win_length, hop_length)
+        check_real("frame_rate", frame_rate)
+        check_real("audio_scale", audio_scale)
+        check_real("peak", 1 if peak is None else peak)
         mel_frames = sample_rate / (frame_rate * hop_length) if frame_rate > 0 else 0.0
         if round(mel_frames) < 1 or not math.isclose(mel_frames, round(mel_frames)):
             raise ValueError(
@@ -125,6 +138,7 @@ class MelCodec(Float32Module, ConfigMixin):
             raise ValueError(f"audio_scale must be a positive number, got {audio_scale}")
         if peak is not None and not 0 < peak <= 1:
             raise ValueError(f"peak must lie in (0, 1], or be None to keep the loudness, got {peak}")
+        self.register_to_config(**plain_numbers(self.config))
         self._frames_per_segment = round(mel_frames)
         self._padding = (n_fft - hop_length) // 2
         self.register_buffer("filter_bank", mel_filter_bank(sample_rate, n_fft, n_mels, f_min, f_max))

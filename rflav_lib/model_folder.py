@@ -1,18 +1,15 @@
 """Folders of diffusers models: opened as they are written, or refused by name; never half filled at random."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from rflav_lib.files import read_json
 from rflav_lib.misfits import misfit
-
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+from rflav_lib.weight_files import opened_weights
 
 
 @contextmanager
@@ -40,8 +37,8 @@ def opening(folder: str | Path) -> Iterator[None]:
         ) from error
 
 
-def check_folder(folder: Path, kind: str) -> None:
-    """A pipeline folder of class `kind` whose parts diffusers may open: of known libraries, weights readable.
+def check_folder(folder: Path, kind: str) -> list[str]:
+    """Names of the parts of a pipeline folder of class `kind`, which diffusers may open: of known libraries.
 
     Raises:
         ValueError: names the file, and what is wrong.
@@ -60,36 +57,22 @@ def check_folder(folder: Path, kind: str) -> None:
         library = str(part[0]) if isinstance(part, list) and len(part) == 2 else ""
         if library.partition(".")[0] not in ("diffusers", "rflav_lib"):
             raise ValueError(f"{index}: {name} is {part!r}, no part of diffusers or rflav_lib: refused")
-    for path in sorted(folder.glob("*/*.safetensors")):
-        with opened_weights(path):
-            pass
+    return list(parts)
 
 
-@contextmanager
-def opened_weights(path: Path) -> Iterator[Any]:
-    """`safe_open`, whose errors name the file.
-
-    Raises:
-        ValueError: no whole safetensors file.
-    """
-    try:
-        with safe_open(path, framework="pt") as stored:
-            yield stored
-    except SafetensorError as error:
-        raise ValueError(f"{path}: truncated or not a safetensors file ({error}); fetch it again") from error
-
-
-def check_weights(folder: Path, module: nn.Module) -> None:
+def check_weights(files: Sequence[Path], module: nn.Module) -> None:
     """Every name, shape and value has to be right: diffusers fills a missing weight at random, and only warns.
 
     Raises:
-        ValueError: names the file, and what is wrong.
+        ValueError: names the file, or the folder of several, and what is wrong.
     """
-    path = folder / WEIGHTS
-    with opened_weights(path) as stored:
-        slices = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118  # it is no dict
-        shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-        kinds = {name: part.get_dtype() for name, part in slices.items()}
+    path = files[0] if len(files) == 1 else files[0].parent
+    shapes, kinds = {}, {}
+    for file in files:
+        with opened_weights(file) as stored:
+            for name in stored.keys():  # noqa: SIM118  # it is no dict
+                part = stored.get_slice(name)
+                shapes[name], kinds[name] = tuple(part.get_shape()), part.get_dtype()
     odd = [f"{name} as {kind}" for name, kind in kinds.items() if kind not in ("F64", "F32", "F16", "BF16")]
     if told := misfit(shapes, module.state_dict()) or ", ".join(sorted(odd)[:3]):
         raise ValueError(f"{path}: weights do not fit the config beside them: {told}")
@@ -97,8 +80,10 @@ def check_weights(folder: Path, module: nn.Module) -> None:
 
 
 def check_finite(path: str | Path, module: nn.Module) -> None:
-    """Raise ValueError, with the path and the name, where a weight is NaN or infinite."""
+    """Raise ValueError, with the path and the name, where a weight is missing, NaN or infinite."""
     for name, tensor in module.state_dict().items():
+        if tensor.is_meta:
+            raise ValueError(f"{path}: {name} is in none of the files of weights; fetch them again")
         if not torch.isfinite(tensor).all():
             raise ValueError(
                 f"{path}: {name} holds NaN or infinite values; the file is damaged or training diverged"

@@ -2,35 +2,32 @@
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
 from einops import rearrange
 from torch import Tensor, nn
 
 from rflav_lib.arguments import (
     Label,
     check_dtype,
+    check_flag,
     check_generators,
     class_numbers,
     finite_number,
     whole_number,
 )
 from rflav_lib.clip_stream import CHUNK_FRAMES, ClipStream
-from rflav_lib.components import Vocoder, check_fit
+from rflav_lib.components import Vocoder, check_fit, name_list
 from rflav_lib.conditions import Sound, Video, given_sounds, given_videos
+from rflav_lib.diverged import check_made
 from rflav_lib.engine import FastSampler
-from rflav_lib.files import whole_folder
 from rflav_lib.image_codec import ImageVAE, decode_latents, encode_frames, reduction
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
-from rflav_lib.model_folder import check_folder, check_weights, opening
+from rflav_lib.pipeline_folder import StrictPipeline
 from rflav_lib.sampler import Generators, Guidance, RollingSampler, draw_noise
 from rflav_lib.schedule import RollingSchedule
-from rflav_lib.tensor_files import safetensors_errors
 from rflav_lib.transformer import RFLAVTransformer
 
 CONDITION_SCALE = 1000.0
@@ -39,7 +36,7 @@ best scale grows with their number. On the bundled toy model 1e4 makes single cl
 3e3 makes better sounds for a video than 1e3, which keeps its distance."""
 
 
-class RFLAVPipeline(DiffusionPipeline):
+class RFLAVPipeline(StrictPipeline):
     """Joint audio-video generation by rolling flow matching.
 
     Args:
@@ -62,49 +59,10 @@ class RFLAVPipeline(DiffusionPipeline):
         class_names: list[str] | None = None,
     ) -> None:
         super().__init__()
-        class_names = list(class_names or ())
+        class_names = name_list(class_names)
         check_fit(transformer, vae, mel, vocoder, class_names)
         self.register_modules(transformer=transformer, vae=vae, mel=mel, vocoder=vocoder)
         self.register_to_config(class_names=class_names)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> "RFLAVPipeline":
-        """Open a pipeline folder, or a repository of the model hub. Weights come from safetensors alone.
-
-        Args:
-            folder: the folder, or the name of a repository (owner/name), which is fetched if need be.
-            kwargs: what diffusers takes: `revision`, `token`, ... of a repository, `dtype`; or components, such as
-                `vocoder`, in the place of the stored ones, whose weights are then not looked at.
-
-        Raises:
-            ValueError: a folder of another kind, or weights that are missing, broken, left over or not finite.
-            OSError: a repository that is not there, or out of reach.
-        """
-        local = Path(folder)
-        if not local.is_dir():
-            if local.is_absolute() or len(local.parts) > 2 or str(folder).startswith("."):
-                raise ValueError(f"{folder}: no such folder")
-            with opening(folder):
-                local = Path(cls.download(str(folder), use_safetensors=True, **kwargs))
-        check_folder(local, cls.__name__)
-        with opening(local):
-            pipeline = super().from_pretrained(str(local), use_safetensors=True, **kwargs)
-            for name, module in pipeline.components.items():
-                if isinstance(module, nn.Module) and name not in kwargs:
-                    check_weights(local / name, module)
-        # the repository's name, not where it was fetched to
-        pipeline.register_to_config(_name_or_path=str(folder))
-        return pipeline
-
-    def save_whole(self, folder: str | Path) -> None:
-        """`save_pretrained` into a folder that appears whole or not at all, replacing a pipeline that was there.
-
-        Raises:
-            FileExistsError: the folder is there and holds something else than a pipeline.
-            OSError: it cannot be written; names the folder.
-        """
-        with whole_folder(folder, "model_index.json") as draft, safetensors_errors(folder):
-            self.save_pretrained(draft, safe_serialization=True)
 
     @torch.no_grad()
     def __call__(
@@ -187,7 +145,9 @@ class RFLAVPipeline(DiffusionPipeline):
             assert num_frames is not None, "checked above: it may be left out only beside what is given"
             frames = sampler.stream(video_noise, audio_noise, generator, labels, warm_frames)
         latents, segments = zip(*(next(frames) for _ in self.progress_bar(range(num_frames))), strict=True)
-        return self.decode(torch.stack(latents, dim=1), torch.stack(segments, dim=1), pictures, sounds)
+        made = torch.stack(latents, dim=1), torch.stack(segments, dim=1)
+        check_made(*made, guidance_scale=guidance_scale, condition_scale=condition_scale if given else 1)
+        return self.decode(*made, pictures, sounds)
 
     def stream(
         self,
@@ -239,6 +199,7 @@ class RFLAVPipeline(DiffusionPipeline):
             ValueError: a bad number, or `dtype` or `compiled` for the plain one. RuntimeError: `compiled` without a
                 compiler.
         """
+        check_flag(compiled, "compiled")
         if not fast and (dtype is not None or compiled):
             raise ValueError("dtype and compiled are of the fast sampler: leave them out, or fast=False")
         model = self.transformer.eval()

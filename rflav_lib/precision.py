@@ -6,9 +6,9 @@ laptops do, eighty times as slowly as in float32. So `auto` takes bf16 only wher
 it elsewhere is warned.
 """
 
-import warnings
-
 import torch
+
+from rflav_lib.warn import warn
 
 AUTO, BF16, FLOAT32 = "auto", "bf16", "no"
 PRECISIONS = (AUTO, BF16, FLOAT32)
@@ -57,8 +57,7 @@ def told(precision: str) -> str:
 def warn_if_slow(dtype: torch.dtype | None, device: torch.device | str) -> None:
     """Warn of matrix products in bf16 on a device without instructions for them."""
     if dtype == torch.bfloat16 and not multiplies_bf16(device):
-        warnings.warn(
+        warn(
             f"this {torch.device(device).type} device has no instructions for bf16: matrix products will take many "
-            "times as long as in float32",
-            stacklevel=3,
+            "times as long as in float32"
         )

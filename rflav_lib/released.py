@@ -23,10 +23,11 @@ from rflav_lib.hifigan import HiFiGAN, fold_weight_norm
 from rflav_lib.image_codec import ImageVAE, load_vae
 from rflav_lib.mel import MelCodec
 from rflav_lib.misfits import misfit
-from rflav_lib.model_folder import opened_weights, opening
+from rflav_lib.model_folder import opening
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.tensor_files import read_pickle
 from rflav_lib.transformer import RFLAVTransformer
+from rflav_lib.weight_files import opened_weights
 
 Model = TypeVar("Model", bound=nn.Module)
 IMAGE_VAE = "stabilityai/sd-vae-ft-ema"
@@ -75,7 +76,7 @@ def load(
 
     Args:
         repo_or_folder: a repository of the model hub, or a folder of the same layout.
-        vae: the image VAE: a repository, a folder, or the module.
+        vae: the image VAE: a repository, a folder, or the module, as of `load_vae(place, variant="fp16")`.
         audio_scale: what mel segments are multiplied by; known for the two released models.
 
     Raises:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rflav_lib.arguments import whole_number
+from rflav_lib.arguments import finite_number, whole_number
 
 TIME_MARGIN = 1e-6  # training keeps off the ends, where the logit of the weight is infinite
 
@@ -37,6 +37,8 @@ class RollingSchedule:
 
     def __post_init__(self) -> None:
         whole_number(self.window, "window")
+        for name in ("preroll_probability", "transition_probability"):
+            finite_number(getattr(self, name), name)
         if not 0 <= self.preroll_probability <= 1:
             raise ValueError(f"preroll_probability must lie in [0, 1], not {self.preroll_probability!r}")
         if not 0 <= self.transition_probability <= 1 - self.preroll_probability:
@@ -74,6 +76,7 @@ class RollingSchedule:
 
     def draw_phase(self, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Training times (b k) as `draw` has them, and which samples roll (b,): frames have been emitted before."""
+        batch = whole_number(batch, "batch", least=0)
         w = torch.rand(batch, generator=generator)
         is_rolling = torch.bernoulli(
             torch.full((batch, 1), 1 - self.preroll_probability), generator=generator

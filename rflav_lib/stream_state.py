@@ -5,7 +5,6 @@ Format 1 did not keep `guidance_scale`, `chunk_frames`, `dtype` and `weights`. S
 warning: the stream goes on with its own.
 """
 
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rflav_lib.arguments import whole_number
+from rflav_lib.warn import warn
 
 FORMAT = 2
 ALWAYS = (
@@ -36,10 +36,9 @@ def check_keys(state: Any) -> None:
         raise ValueError("this is no state of a stream; take it from ClipStream.state_dict()")
     check_missing(state, ALWAYS + (SINCE_2 if state["format"] == FORMAT else ()), "stream")
     if state["format"] == 1:
-        warnings.warn(
+        warn(
             f"this state was saved by an older version, without {', '.join(NOT_IN_1)}: "
-            "it goes on with those of the stream that loads it, right or wrong",
-            stacklevel=3,
+            "it goes on with those of the stream that loads it, right or wrong"
         )
 
 

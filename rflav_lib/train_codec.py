@@ -42,10 +42,10 @@ from rflav_lib.image_codec import ImageVAE, decode_latents, encode_frames, load_
 from rflav_lib.locks import only_writer
 from rflav_lib.precision import multiplies_bf16
 from rflav_lib.tensor_files import safetensors_errors
+from rflav_lib.weight_files import WEIGHTS  # by this file a folder is known as a codec's
 
 WORLDS = ("toy-landscape", "toy-dance")  # of checkpoints/toy-vae; toy-pillar has a codec of its own
 CLIP_FRAMES = 40
-WEIGHTS = "diffusion_pytorch_model.safetensors"  # by this file a folder is known as a codec's
 
 
 @dataclass(frozen=True)

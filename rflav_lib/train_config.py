@@ -107,6 +107,7 @@ class TrainConfig(YamlConfig):
             ("fusion", self.fusion in FUSIONS, f"one of {', '.join(FUSIONS)}"),
             ("weighting", self.weighting in ("logit_normal", "uniform"), "logit_normal or uniform"),
             ("precision", self.precision in PRECISIONS, "auto, bf16 or no"),
+            ("output_dir", bool(self.output_dir.strip()), "the name of a folder"),
             ("tracker", self.tracker in ("tensorboard", "none"), "tensorboard or none"),
             (
                 "clip_frames",

@@ -1,7 +1,6 @@
 """What a run tells while it goes on: metrics.jsonl, TensorBoard through Accelerate's tracker, and samples to hear."""
 
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from rflav_lib import run_folder
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.train_run import TrainRun, on_main
+from rflav_lib.warn import warn
 
 if TYPE_CHECKING:
     from rflav_lib.train import TrainState
@@ -80,10 +80,7 @@ class Reporter:
             return self._sample(pipeline)
         except Exception as error:  # raised here, in one process, it would leave the others waiting
             self._trouble = {"sample_error": f"{type(error).__name__}: {error}"}
-            warnings.warn(
-                f"no clips at step {run.step} ({self._trouble['sample_error']}); the training goes on",
-                stacklevel=2,
-            )
+            warn(f"no clips at step {run.step} ({self._trouble['sample_error']}); the training goes on")
             return ()
 
     def _sample(self, pipeline: RFLAVPipeline) -> tuple[Clip, ...]:

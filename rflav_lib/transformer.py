@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rflav_lib.attention import ModulatedNorm, Modulation, SelfAttention
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.memory import MemoryLayout
+from rflav_lib.transformer_settings import checked
 
 TIME_FREQUENCIES = 256  # sines and cosines that a time is expanded into, as released
 
@@ -92,7 +93,7 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
             models have none. With m of them, every input begins with m frames of memory.
 
     Raises:
-        ValueError: sizes below one or that do not divide, a share outside [0, 1], or an unknown fusion.
+        ValueError: a setting that cannot work; names it.
     """
 
     _supports_gradient_checkpointing = True
@@ -119,26 +120,7 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         context_frames: int = 0,
     ) -> None:
         super().__init__()
-        sizes = {
-            "latent_size": latent_size, "in_channels": in_channels, "patch_size": patch_size, "depth": depth,
-            "hidden_size": hidden_size, "num_heads": num_heads, "window": window, "mel_frames": mel_frames,
-            "n_mels": n_mels,
-        }  # fmt: skip
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, not {size}")
-        not_negative = {
-            "num_classes": num_classes, "sink_frames": sink_frames, "context_frames": context_frames,
-        }  # fmt: skip
-        for name, count in not_negative.items():
-            if count < 0:
-                raise ValueError(f"{name} must be at least 0, not {count}")
-        if not 0 <= class_dropout <= 1:
-            raise ValueError(f"class_dropout must lie in [0, 1], not {class_dropout}")
-        if latent_size % patch_size:
-            raise ValueError(f"latent_size {latent_size} is not a multiple of patch_size {patch_size}")
-        if fusion not in FUSIONS:
-            raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, not {fusion!r}")
+        self.register_to_config(**checked(self.config))
         patches = (latent_size // patch_size) ** 2
         self.video_embedding = nn.Conv2d(in_channels, hidden_size, patch_size, stride=patch_size)
         self.audio_embedding = nn.Linear(n_mels, hidden_size)
@@ -175,9 +157,8 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         nn.init.xavier_uniform_(self.video_embedding.weight.flatten(1))
         assert self.video_embedding.bias is not None, "convolutions have one unless told otherwise"
         nn.init.zeros_(self.video_embedding.bias)
-        for table in (self.video_time_position, self.video_patch_position):
-            nn.init.normal_(table, std=0.02)
-        for table in (self.audio_time_position, self.audio_mel_position):
+        video, audio = self.video_time_position, self.audio_time_position
+        for table in (video, self.video_patch_position, audio, self.audio_mel_position):
             nn.init.normal_(table, std=0.02)
         for embedding in (self.video_time, self.audio_time):
             nn.init.normal_(embedding.linear_1.weight, std=0.02)
@@ -187,9 +168,8 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
                 module.zero()
             elif isinstance(module, OutputHead):
                 nn.init.zeros_(module.linear.weight)
-        if (
-            self.memory_layout.frames
-        ):  # last: a seed gives the other weights their values with and without memory
+        # last: a seed gives the other weights their values with and without memory
+        if self.memory_layout.frames:
             for table in (self.video_memory_position, self.audio_memory_position):
                 nn.init.normal_(table, std=0.02)
 
@@ -254,10 +234,8 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         return rearrange(
             patches,
             "b k (rows columns) (p_row p_column c) -> b k c (rows p_row) (columns p_column)",
-            rows=size,
-            p_row=patch,
-            p_column=patch,
-        )
+            rows=size, p_row=patch, p_column=patch,
+        )  # fmt: skip
 
     def forward(
         self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None = None
@@ -286,9 +264,8 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
                 )
             else:
                 video, audio = block(video, audio, video_condition, audio_condition)
-        return self.unpatchify(self.video_head(video, video_condition)), self.audio_head(
-            audio, audio_condition
-        )
+        video = self.unpatchify(self.video_head(video, video_condition))
+        return video, self.audio_head(audio, audio_condition)
 
     def _check(self, video: Tensor, audio: Tensor, t: Tensor, y: Tensor | None) -> None:
         config, (batch, frames) = self.config, video.shape[:2]

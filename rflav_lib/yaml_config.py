@@ -36,6 +36,37 @@ class PlainLoader(yaml.SafeLoader):
             )
         return super().compose_node(parent, index)
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As in PyYAML, which of a key that stands there twice takes the last one and says nothing."""
+        made = super().construct_mapping(node, deep)
+        if len(made) < len(node.value):
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{short(twice)} is there twice: leave one out", node.start_mark
+            )
+        return made
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """As in PyYAML, but to YAML 1.1 010 is 8 and 12:30 is 750."""
+        if re.fullmatch(r"[-+]?0[0-7_]+|.*:.*", node.value):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value} is no plain number: write it out", node.start_mark
+            )
+        return super().construct_yaml_int(node)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        """As in PyYAML, but to YAML 1.1 1:30.5 is 90.5."""
+        if ":" in node.value:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value} is no plain number: write it out", node.start_mark
+            )
+        return super().construct_yaml_float(node)
+
+
+PlainLoader.add_constructor("tag:yaml.org,2002:int", PlainLoader.construct_yaml_int)
+PlainLoader.add_constructor("tag:yaml.org,2002:float", PlainLoader.construct_yaml_float)
+
 
 def read_yaml(text: str, source: str) -> Any:
     """Plain values from YAML.
@@ -94,7 +125,10 @@ class YamlConfig:
             value = _as_number(value, kinds, f"{source}: {key}")
             if type(value) not in kinds:
                 names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
-                raise ValueError(f"{source}: {key} must be {names}, not {short(value)}")
+                hint = " (to YAML, yes, no, on and off are True and False: quote the word)" * (
+                    str in kinds and isinstance(value, bool)
+                )
+                raise ValueError(f"{source}: {key} must be {names}, not {short(value)}{hint}")
             found[key] = value
         return cls(**found)
 

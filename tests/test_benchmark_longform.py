@@ -75,6 +75,32 @@ def test_a_model_of_another_world_is_not_measured_against_the_nearest(tmp_path, 
     assert "4 classes (hidden-5" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("world", "classes", "names"),
+    [
+        ("toy-landscape", 0, ()),
+        ("toy-dance", 5, CLASSES["toy-landscape"]),
+        ("toy-dance", 5, ()),
+        ("toy-pillar", 4, CLASSES["toy-landscape"][:4]),
+    ],
+)
+def test_a_world_that_the_model_is_not_of_is_one_error(world, classes, names, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(longform, "measure", lambda _, options: pytest.fail(f"measured as {options.world}"))
+    pipe = tiny_pipeline(num_classes=classes)
+    pipe.register_to_config(class_names=list(names))
+    pipe.save_whole(tmp_path / "tiny")
+    assert longform.main(["--checkpoint", str(tmp_path / "tiny"), "--world", world]) == 2
+    told = capsys.readouterr().err
+    assert f"--world {world} has " in told and f"this model has {classes} classes" in told
+
+
+@pytest.mark.parametrize("names", [(), CLASSES["toy-landscape"]])
+def test_a_world_of_as_many_classes_fits_a_model_that_names_none(names):
+    pipe = tiny_pipeline()
+    pipe.register_to_config(class_names=list(names))
+    longform.check_world(pipe, "toy-landscape")
+
+
 def test_every_figure_is_drawn_from_the_file_alone(run):
     _, report, folder = run
     assert (folder / "page.png").stat().st_size > 50_000

@@ -241,6 +241,7 @@ class Playing:
     """In the place of a sampler: hands out mel segments (1 k f m) that are given."""
 
     steps_per_frame = 1
+    guidance_scale = 1.0
 
     def __init__(self, segments, window):
         self.segments, self.window, self.frame = segments, window, 0
@@ -540,3 +541,19 @@ def test_a_state_that_is_not_finite_is_refused(with_memory, part, what, value):
         part(state).view(-1)[0] = value
 
     refused(with_memory, spoil, f"this state is damaged: NaN or infinite values in the {what}$")
+
+
+def test_what_is_fixed_is_not_set_in_silence(pipeline):
+    stream = stream_of(pipeline)
+    assert (stream.guidance_scale, stream.chunk_frames) == (1.0, stream._chunk_frames)
+    for name in ("guidance_scale", "chunk_frames"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(stream, name, 3)
+
+
+def test_guidance_that_runs_away_is_named_and_the_stream_stays_as_it_was(pipeline):
+    stream = pipeline.stream(1, y="rain", guidance_scale=1e30)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"made is NaN or infinite: try a guidance_scale below 1e\+30"):
+            next(stream)
+    assert stream.frames_made == 0

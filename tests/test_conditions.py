@@ -266,3 +266,13 @@ def test_a_pipeline_that_was_opened_in_inference_mode_says_what_it_cannot_do(cli
     with pytest.raises(ValueError, match=r"opened inside of torch\.inference_mode\(\).*: open it outside"):
         complete(opened, audio=clip)
     assert len(complete(opened, audio=clip, condition_scale=0)[0]) == 6
+
+
+def test_tensors_of_every_kind_are_taken_or_named(pipeline):
+    sound = torch.sin(torch.arange(3200) / 9).bfloat16()
+    heard = given_sound(sound, pipeline.mel)
+    assert heard.dtype == np.float32 and np.array_equal(heard, sound.float().numpy())
+    with pytest.raises(ValueError, match="audio must be a plain tensor, got torch.strided on meta"):
+        given_sound(sound.to("meta"), pipeline.mel)
+    with pytest.raises(ValueError, match="video must be a plain tensor, got torch.sparse_coo on cpu"):
+        given_video(torch.zeros(2, 64, 64, 3, dtype=torch.uint8).to_sparse(), 64, pipeline.mel)

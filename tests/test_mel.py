@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
@@ -272,3 +273,29 @@ def test_a_log_mel_of_no_numbers_is_refused():
         check_log_mel(torch.zeros(1, 8, 5, dtype=torch.int64), 8)
     with pytest.raises(ValueError, match="log_mel contains NaN"):
         check_log_mel(torch.full((1, 8, 5), math.nan), 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sample_rate": "16000"}, "sample_rate must be a whole number, not '16000'"),
+        ({"hop_length": 160.0}, "hop_length must be a whole number, not 160.0"),
+        ({"n_mels": 2.5}, "n_mels must be a whole number, not 2.5"),
+        ({"n_mels": True}, "n_mels must be a whole number, not True"),
+        ({"f_max": "8000"}, "f_max must be a number, not '8000'"),
+        ({"frame_rate": None}, "frame_rate must be a number, not None"),
+        ({"audio_scale": "2"}, "audio_scale must be a number, not '2'"),
+        ({"peak": "loud"}, "peak must be a number, not 'loud'"),
+    ],
+)
+def test_settings_that_are_no_numbers_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        MelCodec(**settings)
+
+
+def test_a_codec_of_numpys_numbers_is_saved(tmp_path):
+    MelCodec(sample_rate=np.int64(16000), n_mels=np.int32(32), audio_scale=np.float32(2)).save_pretrained(
+        tmp_path
+    )
+    config = MelCodec.from_pretrained(tmp_path).config
+    assert (config.sample_rate, config.n_mels, config.audio_scale) == (16000, 32, 2)

@@ -189,6 +189,20 @@ def test_half_precision_weights_sample_too(folder):
         ({"condition_scale": torch.tensor(1.0)}, "condition_scale must be a finite number, not tensor"),
         ({"warm_frames": 1.0}, "warm_frames must be a whole number, at least 0, not 1.0"),
         ({"y": None, "guidance_scale": 2.0}, "needs labels"),
+        ({"num_frames": 10**30}, "num_frames must be at most 2147483647, not 10{30}$"),
+        ({"steps_per_frame": 10**30}, "steps_per_frame must be at most 2147483647, not 10{30}$"),
+        ({"num_clips": 10**12}, "num_clips must be at most 2147483647, not 10{12}$"),
+        ({"dtype": np.zeros(2)}, "dtype must be None or one of .* not array"),
+        ({"guidance_scale": 1e30}, r"made is NaN or infinite: try a guidance_scale below 1e\+30$"),
+        (
+            {
+                "y": None,
+                "num_frames": 1,
+                "audio": np.sin(np.arange(1600, dtype=np.float32)),
+                "condition_scale": 1e30,
+            },
+            r"made is NaN or infinite: try a condition_scale below 1e\+30$",
+        ),
     ],
 )
 def test_bad_calls_are_named(pipeline, settings, message):
@@ -316,7 +330,8 @@ def repository(copy, monkeypatch):
 def test_a_repository_is_fetched_as_asked_for(pipeline, repository):
     loaded = RFLAVPipeline.from_pretrained("owner/name", revision="v2", token="t", local_files_only=True)
     loaded.set_progress_bar_config(disable=True)
-    settings = {"revision": "v2", "token": "t", "local_files_only": True, "use_safetensors": True}
+    settings = {"revision": "v2", "token": "t", "local_files_only": True, "variant": None}
+    settings["use_safetensors"] = True
     assert repository == [("owner/name", settings)] and loaded.name_or_path == "owner/name"
     assert np.array_equal(generate(loaded)[0].frames, generate(pipeline)[0].frames)
 
@@ -364,5 +379,44 @@ def test_a_given_component_takes_the_place_of_the_stored_one(repository, copy, h
 def test_weights_in_another_file_are_named(copy):
     path = copy / "transformer" / "diffusion_pytorch_model.safetensors"
     path.rename(path.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    with pytest.raises(ValueError, match=r"diffusion_pytorch_model\.safetensors"):
-        RFLAVPipeline.from_pretrained(copy, variant="fp16")
+    with pytest.raises(
+        ValueError, match=r"diffusion_pytorch_model\.safetensors: no such.*open it with variant='fp16'"
+    ):
+        RFLAVPipeline.from_pretrained(copy)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"transformer": None}, "transformer must be of class RFLAVTransformer, not NoneType"),
+        ({"vae": torch.nn.Linear(1, 1)}, "vae must be of class AutoencoderKL or AutoencoderTiny, not Linear"),
+        ({"mel": "mel"}, "mel must be of class MelCodec, not str"),
+        ({"vocoder": None}, "vocoder must be of class GriffinLim or HiFiGAN, not NoneType"),
+        ({"class_names": "abcde"}, "class_names must be a list of different names, not 'abcde'"),
+        ({"class_names": 5}, "class_names must be a list of different names, not 5"),
+        ({"class_names": ["a", "a", "b", "c", "d"]}, "class_names must be a list of different names, not"),
+        ({"class_names": [0, 1, 2, 3, 4]}, "class_names must be a list of different names, not"),
+        ({"class_names": ["a"]}, "1 class names for a transformer with 5 classes"),
+    ],
+)
+def test_parts_that_are_none_are_named(pipeline, part, message):
+    with pytest.raises(ValueError, match=message):
+        RFLAVPipeline(**{**pipeline.components, **part})
+
+
+def test_a_mel_codec_is_no_vocoder(pipeline):
+    with pytest.raises(ValueError, match="vocoder must be of class GriffinLim or HiFiGAN, not MelCodec"):
+        RFLAVPipeline(**{**pipeline.components, "vocoder": pipeline.mel})
+
+
+def test_a_weight_that_diverged_in_training_is_told_from_strong_guidance():
+    pipeline = tiny_pipeline(num_classes=0)
+    torch.nn.init.constant_(pipeline.transformer.video_head.linear.bias, torch.inf)
+    with pytest.raises(ValueError, match="its weights are damaged, or its training diverged"):
+        generate(pipeline, y=None)
+
+
+@pytest.mark.parametrize("compiled", ["no", 1, None])
+def test_compiled_is_true_or_false(pipeline, compiled):
+    with pytest.raises(ValueError, match=f"compiled must be True or False, not {compiled!r}"):
+        pipeline.stream(compiled=compiled)

@@ -124,6 +124,18 @@ def test_window_must_be_a_positive_whole_number(window):
         RollingSchedule(window)
 
 
+@pytest.mark.parametrize("theta", ["0.2", None])
+def test_a_share_that_is_no_number(theta):
+    with pytest.raises(ValueError, match="preroll_probability must be a finite number"):
+        RollingSchedule(10, theta)
+
+
+@pytest.mark.parametrize("batch", [-1, "2", 2.5, True, None])
+def test_a_batch_that_is_none(batch):
+    with pytest.raises(ValueError, match="batch must be a whole number, at least 0"):
+        RollingSchedule(10).draw(batch)
+
+
 @pytest.mark.parametrize("theta", [-0.1, 1.1, float("nan")])
 def test_preroll_probability_must_be_a_probability(theta):
     with pytest.raises(ValueError, match=f"preroll_probability.*{theta!r}"):

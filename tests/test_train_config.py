@@ -236,3 +236,29 @@ def test_what_a_newer_version_stored_is_refused_by_name():
     with pytest.raises(ValueError, match=message) as caught:
         TrainConfig(batch_size=8).differences(stored, 1, 1, "here")
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("depth: 3\nwindow: 10\ndepth: 4", "'depth' is there twice: leave one out"),
+        ("batch_size: 010", "010 is no plain number: write it out"),
+        ("max_steps: 12:30", "12:30 is no plain number: write it out"),
+        ("learning_rate: 1:30.5", "1:30.5 is no plain number: write it out"),
+        ("precision: no", "precision must be str, not False .*: quote the word"),
+        ("output_dir: ''", "output_dir must be the name of a folder, not ''"),
+    ],
+)
+def test_what_yaml_would_take_for_something_else(tmp_path, text, message):
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message) as raised:
+        TrainConfig.from_yaml(tmp_path / "run.yaml")
+    assert "run.yaml" in str(raised.value)
+
+
+def test_numbers_as_they_are_written(tmp_path):
+    (tmp_path / "run.yaml").write_text("batch_size: 0\nmax_steps: 1_000\nseed: 0x10\nlearning_rate: 1e-3")
+    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
+        TrainConfig.from_yaml(tmp_path / "run.yaml")
+    config = TrainConfig.from_yaml(tmp_path / "run.yaml", batch_size=2)
+    assert (config.max_steps, config.seed, config.learning_rate) == (1000, 16, 1e-3)

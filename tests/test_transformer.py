@@ -1,5 +1,6 @@
 """The transformer: recorded values of the released code, its files, its labels, and what it refuses."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -225,10 +226,20 @@ def test_sizes_that_do_not_divide_are_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"patch_size": 0}, "patch_size must be at least 1, not 0"),
-        ({"depth": 0}, "depth must be at least 1, not 0"),
-        ({"window": -1}, "window must be at least 1, not -1"),
-        ({"num_classes": -1}, "num_classes must be at least 0, not -1"),
+        ({"patch_size": 0}, "patch_size must be a whole number, at least 1, not 0"),
+        ({"depth": 0}, "depth must be a whole number, at least 1, not 0"),
+        ({"window": -1}, "window must be a whole number, at least 1, not -1"),
+        ({"num_classes": -1}, "num_classes must be a whole number, at least 0, not -1"),
+        ({"depth": True}, "depth must be a whole number, at least 1, not True"),
+        ({"num_heads": 1.5}, "num_heads must be a whole number, at least 1, not 1.5"),
+        ({"hidden_size": "24"}, "hidden_size must be a whole number, at least 1, not '24'"),
+        ({"hidden_size": 10**12}, "hidden_size must be at most 2147483647"),
+        ({"mlp_ratio": "4"}, "mlp_ratio must be a finite number, not '4'"),
+        ({"mlp_ratio": float("nan")}, "mlp_ratio must be a finite number, not nan"),
+        ({"mlp_ratio": 0}, "mlp_ratio must leave a width of at least 1 beside hidden_size"),
+        ({"class_dropout": "a"}, "class_dropout must be a finite number, not 'a'"),
+        ({"fusion": ["average"]}, r"fusion must be one of .*, not \['average'\]"),
+        ({"causal": "no"}, "causal must be True or False, not 'no'"),
         ({"class_dropout": 1.5}, r"class_dropout must lie in \[0, 1\], not 1.5"),
         ({"fusion": "sum"}, "fusion must be one of joint_attention, average, conditioned_average, not 'sum'"),
     ],
@@ -241,3 +252,10 @@ def test_settings_that_make_no_model_are_refused(change, message):
 def test_there_are_no_labels_to_drop_without_classes():
     with pytest.raises(ValueError, match="no labels to drop"):
         RFLAVTransformer(**TINY).drop_labels(torch.tensor([0]))
+
+
+def test_a_model_of_numpys_numbers_is_saved(tmp_path):
+    sizes = {name: np.int64(size) for name, size in TINY.items() if type(size) is int}
+    RFLAVTransformer(**{**TINY, **sizes, "mlp_ratio": np.float32(4)}).save_pretrained(tmp_path)
+    opened = RFLAVTransformer.from_pretrained(tmp_path)
+    assert {name: opened.config[name] for name in sizes} == sizes and opened.config.mlp_ratio == 4

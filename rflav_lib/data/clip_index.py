@@ -8,7 +8,6 @@ Hidden files and folders (their names begin with a dot) are none of ours.
 """
 
 import json
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from rflav_lib.av_files import MediaError
 from rflav_lib.av_probe import MediaInfo, probe, require_both
 from rflav_lib.files import read_json, whole
 from rflav_lib.typed import typed
+from rflav_lib.warn import warn
 
 SPLITS = ("train", "test")
 INDEX = ".rflav-clips.json"
@@ -118,10 +118,9 @@ def _store(path: Path, index: dict[str, Any], asked: bool) -> None:
     except OSError as error:
         if asked:
             raise
-        warnings.warn(
+        warn(
             f"{path}: the index cannot be kept next to the data ({error.strerror}), so all files are looked at "
-            "again every time; say index_file=... to keep it elsewhere",
-            stacklevel=4,
+            "again every time; say index_file=... to keep it elsewhere"
         )
 
 

@@ -127,6 +127,7 @@ class EvaluateConfig(YamlConfig):
             ("beside", self.beside in SETS, f"one of {', '.join(SETS)}"),
             ("codec", self.codec in ("none", "h264"), "none or h264"),
             ("precision", self.precision in ("no", "bf16"), "no or bf16"),
+            ("output_dir", bool(self.output_dir.strip()), "the name of a folder"),
             ("crf", 0 <= self.crf <= 51, "0 to 51"),
             ("frames", self.frames >= 2, "at least 2"),
             ("samples", self.samples >= 2, "at least 2: a distance is between sets"),

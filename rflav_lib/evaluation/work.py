@@ -2,7 +2,6 @@
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +13,7 @@ from accelerate import PartialState
 
 from rflav_lib.evaluation.bank import TrainingBank
 from rflav_lib.evaluation.clip_sets import ClipSet, Make
+from rflav_lib.warn import warn
 
 if TYPE_CHECKING:
     from rflav_lib.evaluation.run import Evaluation
@@ -54,7 +54,7 @@ def make_clips(clips: ClipSet, make: Make, state: PartialState) -> Iterator[Eval
     missing, told = clips.missing()
     if state.is_main_process:
         for text in told:
-            warnings.warn(text, stacklevel=2)
+            warn(text)
     state.wait_for_everyone()  # all have looked before the first one writes, so all share out the same list
     mine = missing[state.process_index :: state.num_processes]
     work = [(len(shard), partial(clips.write, shard, make)) for shard in mine]

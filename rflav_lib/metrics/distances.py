@@ -7,7 +7,6 @@ which costs half of what a general matrix does and leaves no complex numbers to 
 scipy's values are those to compare with (`tests/metrics/test_distances.py`).
 """
 
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from torchmetrics.image.kid import poly_kernel
 
 from rflav_lib.metrics.feature_set import checked
+from rflav_lib.warn import warn
 
 MMD_EPSILON = 1e-10  # MM-Diffusion leaves smaller singular values without their root
 FAD_SCALE = 10_000  # MM-Diffusion multiplies its FAD by this (by 1000 until June 2024); so does the paper
@@ -33,10 +33,9 @@ def moments(features: Tensor, name: str = "features") -> tuple[Tensor, Tensor]:
     samples, width = features.shape
     if samples <= width:
         rank = int(torch.linalg.matrix_rank(features - features.mean(0)))
-        warnings.warn(
+        warn(
             f"{samples} samples of {width} features: the covariance of {name!r} has rank {rank} of {width}; "
-            "take more samples, or compare by the kernel distance",
-            stacklevel=3,
+            "take more samples, or compare by the kernel distance"
         )
     return features.mean(0), torch.cov(features.T).reshape(width, width)  # of one feature it is a bare number
 

@@ -28,7 +28,7 @@ import traitlets
 from PIL import Image
 
 from rflav_lib import ROOT
-from rflav_lib.arguments import Label, whole_number
+from rflav_lib.arguments import LARGEST_SEED, Label, whole_number
 from rflav_lib.clip_stream import ClipStream
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
@@ -268,13 +268,17 @@ def play(
         TypeError: an option that `pipe.stream` does not have, or that the player sets itself.
         RuntimeError: `compiled` without a compiler.
     """
+    if not isinstance(pipe, RFLAVPipeline):
+        raise TypeError(
+            f"play takes a pipeline, not {pipe!r}: open one by RFLAVPipeline.from_pretrained(...)"
+        )
     check_seconds(ahead, "ahead")
     check_seconds(patience, "patience")
     check_options(pipe, options)
     start = {
         "y": one_class(pipe, y, options.get("guidance_scale", 1.0)),
         "steps_per_frame": check_steps(steps_per_frame),
-        "seed": whole_number(seed, "seed", least=0),
+        "seed": whole_number(seed, "seed", least=0, most=LARGEST_SEED),
     }
     return Player(pipe, Path(folder), ahead, patience, options, **start)
 

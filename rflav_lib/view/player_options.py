@@ -4,7 +4,7 @@ import difflib
 import inspect
 from typing import Any
 
-from rflav_lib.arguments import Label, check_dtype, finite_number, whole_number
+from rflav_lib.arguments import Label, check_dtype, check_flag, finite_number, whole_number
 from rflav_lib.compiling import check_compiler
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.sampler import Guidance, check_guidance
@@ -31,6 +31,7 @@ def check_options(pipe: RFLAVPipeline, options: dict[str, Any]) -> None:
     check_guidance(options.get("guidance_scale", 1.0))
     check_dtype(options.get("dtype"))
     whole_number(options.get("warm_frames", 0), "warm_frames", least=0)
+    check_flag(options.get("compiled", False), "compiled")
     if options.get("compiled"):
         check_compiler(pipe.transformer.device)
 

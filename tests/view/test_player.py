@@ -322,3 +322,22 @@ def test_the_library_needs_no_widgets():
     assert len(outside) > 20
     at_the_top = re.compile(r"^(import|from) (anywidget|ipywidgets|rflav_lib\.view)", re.MULTILINE)
     assert [path.name for path in outside if at_the_top.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 2**64}, "seed must be at most 9223372036854775807"),
+        ({"compiled": "no"}, "compiled must be True or False, not 'no'"),
+        ({"warm_frames": 10**30}, "warm_frames must be at most 2147483647"),
+    ],
+)
+def test_what_would_fail_only_after_start_is_refused_before(pipe, options, message):
+    with pytest.raises(ValueError, match=message):
+        play(pipe, **options)
+
+
+@pytest.mark.parametrize("pipe", [None, "checkpoints/toy-dance"])
+def test_what_is_no_pipeline(pipe):
+    with pytest.raises(TypeError, match=f"play takes a pipeline, not {pipe!r}: open one"):
+        play(pipe)

@@ -9,7 +9,8 @@ import pytest
 
 from rflav_lib.data.toy import make_clip
 from rflav_lib.media import Clip
-from rflav_lib.view.study_answers import FIELDS, MINIMUM, Answers, Pair, Study, _share, evaluate, make_study
+from rflav_lib.view.study_answers import FIELDS, Answers, Pair, Study, make_study
+from rflav_lib.view.study_result import MINIMUM, _share, evaluate
 from rflav_lib.view.user_study import user_study
 
 EITHER = {"quality": "left", "alignment": "right"}
