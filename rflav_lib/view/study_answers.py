@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from rflav_lib.files import append_whole
+from rflav_lib.locks import held
 
 QUESTIONS: dict[str, str] = {
     "quality": "Which video has the better overall quality?",
@@ -138,7 +138,7 @@ class Answers:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._lock = FileLock(self.path.with_name(f"{self.path.name}.lock"))
+        self._lock = self.path.with_name(f"{self.path.name}.lock")
 
     def append(
         self, study: Study, trial: Trial, rater: str, chosen: dict[str, str], plays: tuple[int, int] = (0, 0)
@@ -169,7 +169,7 @@ class Answers:
             **chosen, "plays_left": plays[0], "plays_right": plays[1],
         }  # fmt: skip
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock:
+        with held(self._lock):
             rows, _ = self._read()
             if any((r["study"], r["rater"], r["pair"]) == (study.key, rater, trial.pair.name) for r in rows):
                 return False
@@ -188,7 +188,7 @@ class Answers:
         """
         if not self.path.exists():
             return [], []
-        with self._lock:
+        with held(self._lock):
             return self._read()
 
     def _read(self) -> tuple[list[dict[str, str]], list[int]]:

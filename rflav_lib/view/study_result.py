@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
+from rflav_lib.markdown import markdown_table
 from rflav_lib.metrics.intervals import wilson
 from rflav_lib.view.study_answers import QUESTIONS, Answers, Study
 
@@ -35,16 +36,19 @@ class Result:
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [
-            f"| {self.names[0]} preferred to {self.names[1]} | share (95 % interval) | of | p (against 1 in 2) |",
-            "|---|---|---|---|",
+        first, second = self.names
+        head = [f"{first} preferred to {second}", "share (95 % interval)", "of", "p (against 1 in 2)"]
+        rows = [
+            [
+                each.question,
+                f"{100 * each.value:.0f} % ({100 * each.low:.0f}-{100 * each.high:.0f})",
+                str(each.n),
+                f"{each.p:.2g}",
+            ]
+            for each in self.shares
         ]
-        for each in self.shares:
-            share = f"{100 * each.value:.0f} % ({100 * each.low:.0f}-{100 * each.high:.0f})"
-            lines.append(f"| {each.question} | {share} | {each.n} | {each.p:.2g} |")
-        return "\n".join(
-            [*lines, "", f"{self.raters} raters.", *(f"Warning: {text}." for text in self.warnings)]
-        )
+        notes = [f"{self.raters} raters.", *(f"Warning: {text}." for text in self.warnings)]
+        return "\n".join([markdown_table(head, rows), "", *notes])
 
     __repr__ = __str__
 
