@@ -101,7 +101,7 @@ def test_without_slots_the_model_is_the_one_it_was():
     for frames in (slice(0, 3), slice(0, 0)):
         with pytest.raises(ValueError, match="window is 4 behind 3 memory slots"):
             with_memory(video[:, frames], audio[:, frames], t[:, frames])
-    with pytest.raises(ValueError, match="sink_frames must be at least 0, not -1"):
+    with pytest.raises(ValueError, match="sink_frames must be a whole number, at least 0, not -1"):
         RFLAVTransformer(**TINY, sink_frames=-1)
 
 
