@@ -6,7 +6,8 @@
 
 Both draw the same windows. "From clips" opens the video file, decodes and letterboxes the window, encodes its picture
 and its sound, and trains; "from the cache" reads latents and segments, and trains. The two take turns. The model is
-small (a million parameters), so that the step shows what the data cost.
+small (a million parameters), so that the step shows what the data cost. Beside them: how many clips a second the toy
+worlds draw, which no cache is needed for.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from rflav_lib.data.latent_cache.encoding import ClipEncoder
 from rflav_lib.data.latent_cache.sources import FolderSource
 from rflav_lib.data.latent_cache.writing import write_cache
 from rflav_lib.data.latents import LatentCache, LiveClips
-from rflav_lib.data.toy import CLASSES, make_clip
+from rflav_lib.data.toy import CLASSES, WORLDS, make_clip
 from rflav_lib.data.windows import TrainingClips
 from rflav_lib.files import output_file, write_json
 from rflav_lib.image_codec import load_vae
@@ -37,6 +38,7 @@ from rflav_lib.train_plan import loss_of
 from rflav_lib.transformer import RFLAVTransformer
 
 TOY_CLIPS, TOY_FRAMES = 12, 40
+DRAWN_CLIPS, DRAWN_FRAMES = 200, 16  # of each toy world, to see how fast it draws
 TINY = {"hidden_size": 96, "depth": 2, "num_heads": 4}
 
 
@@ -88,8 +90,23 @@ def measure(
     }
 
 
+def toy_speed() -> dict[str, float]:
+    """How many clips of 16 frames each toy world draws in a second of one core: of CPU time, of all threads together.
+
+    Clips are drawn with picture and sound, in memory; the classes come as they are drawn.
+    """
+    speed = {}
+    for world in WORLDS:
+        make_clip(world, 0, 0, DRAWN_FRAMES)
+        start = time.process_time()
+        for number in range(DRAWN_CLIPS):
+            make_clip(world, 0, number, DRAWN_FRAMES)
+        speed[world] = DRAWN_CLIPS / (time.process_time() - start)
+    return speed
+
+
 def figures(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Write the cache, and measure both."""
+    """Write the cache, and measure both, and the toy worlds."""
     videos = options.videos
     if videos is None:
         videos = folder / "videos"
@@ -110,6 +127,7 @@ def figures(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "bytes": index.num_bytes,
         "frames encoded a second": index.num_frames / written,
         "steps": measure(config, sources, options.steps, options.device),
+        "toy clips a second": toy_speed(),
     }
 
 
@@ -124,6 +142,8 @@ def table(found: dict[str, Any]) -> str:
         f"\ncache: {found['frames']} frames, {found['bytes'] / 1e6:.1f} MB, "
         f"written at {found['frames encoded a second']:.0f} frames/s"
     )
+    speed = (f"{world} {rate:.0f}" for world, rate in found["toy clips a second"].items())
+    lines.append(f"clips of {DRAWN_FRAMES} frames that one core draws a second: {', '.join(speed)}")
     return "\n".join(lines)
 
 

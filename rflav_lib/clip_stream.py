@@ -67,9 +67,8 @@ class ClipStream:
         self._asked = {name: value for name, (value, usual) in opened.items() if value != usual}
         self._generator = generator or torch.Generator().manual_seed(torch.seed() % 2**63)
         self.y = y
-        self._window: tuple[Tensor, Tensor] | None = (
-            None  # video (1 k c h w), audio (1 k f m), the first clean
-        )
+        # video (1 k c h w), audio (1 k f m), the first clean
+        self._window: tuple[Tensor, Tensor] | None = None
         self._warm_frames = warm_frames  # frames to throw away before the first that is handed out
         self._memory: Memory | None = None  # of the frames before the window, where the model remembers
         self._latents: list[Tensor] = []  # frames whose sound is not complete (1 c h w)
@@ -121,7 +120,12 @@ class ClipStream:
         return self
 
     def __next__(self) -> Clip:
-        """The next clip. If it fails or is interrupted, what is not handed out yet is kept: go on, or see `finish`."""
+        """The next clip. If it fails or is interrupted, what is not handed out yet is kept: go on, or see `finish`.
+
+        Raises:
+            ValueError: the model made NaN or infinite values; names the scale of guidance that can be the cause.
+            StopIteration: the stream was ended.
+        """
         if self._finished:
             raise StopIteration
         samples = self._chunk_frames * self._pipeline.samples_per_frame

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeAlias
 
-from diffusers import ModelMixin
+from diffusers import ConfigMixin, ModelMixin
 
 from rflav_lib.hifigan import HiFiGAN
 from rflav_lib.image_codec import ImageVAE
@@ -52,7 +52,7 @@ def check_fit(
 
 
 def _check_kinds(transformer: Any, vae: Any, mel: Any, vocoder: Any) -> None:
-    """Raise a ValueError for what is no such part; a vocoder may be anybody's that has a config."""
+    """Raise a ValueError for what is no such part; a vocoder may be anybody's that diffusers can load and store."""
     kinds = (
         ("transformer", transformer, RFLAVTransformer),
         ("vae", vae, ImageVAE),
@@ -62,5 +62,9 @@ def _check_kinds(transformer: Any, vae: Any, mel: Any, vocoder: Any) -> None:
         if not isinstance(part, kind):
             wanted = getattr(kind, "__name__", "AutoencoderKL or AutoencoderTiny")
             raise ValueError(f"{name} must be of class {wanted}, not {type(part).__name__}")
-    if not isinstance(vocoder, ModelMixin) or isinstance(vocoder, RFLAVTransformer | ImageVAE | MelCodec):
-        raise ValueError(f"vocoder must be of class GriffinLim or HiFiGAN, not {type(vocoder).__name__}")
+    known = isinstance(vocoder, ModelMixin) and isinstance(vocoder, ConfigMixin)
+    if not known or isinstance(vocoder, RFLAVTransformer | ImageVAE | MelCodec):
+        raise ValueError(
+            "vocoder must be of class GriffinLim or HiFiGAN, or another ModelMixin with a config, "
+            f"not {type(vocoder).__name__}"
+        )

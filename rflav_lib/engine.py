@@ -57,9 +57,8 @@ class FastSampler(RollingSampler):
         warn_if_slow(dtype, model.device)
         self.network = FastTransformer(model, dtype, compiled)
         self._causal, self._null_label = model.config.causal, model.null_label
-        self._read: tuple[Tensor, int, tuple[int, ...]] | None = (
-            None  # labels of a GPU: tensor, version, values
-        )
+        # labels of a GPU: tensor, version, values
+        self._read: tuple[Tensor, int, tuple[int, ...]] | None = None
 
     def preroll(self, video: Tensor, audio: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As the plain sampler's, with what is known of all its steps computed first."""

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-_LONGEST_SUFFIX = (
-    16  # characters; longer ones are no format, but the end of a sentence with a full stop in it
-)
+# characters; longer ones are no format, but the end of a sentence with a full stop in it
+_LONGEST_SUFFIX = 16
 _AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2  # of Linux' renameat2 and of macOS' renamex_np
 
 

@@ -20,14 +20,19 @@ def held(lock: Path, refusal: Callable[[], str] | None = None) -> Iterator[None]
         refusal: what to say to those who come second; None lets them wait.
 
     Raises:
-        ValueError: another process holds it, and there is a refusal. OSError: it cannot be written or locked.
+        ValueError: another holds it, and there is a refusal.
+        RuntimeError: this very thread holds it, and there is no refusal: it would wait for itself.
+        OSError: it cannot be written, or its file system has no such locks; names the file.
     """
-    # the group's: others may share a folder of data
-    file = filelock.FileLock(lock, timeout=0 if refusal else -1, mode=0o664)
+    # the mode is for the group: others may share a folder of data
+    file = filelock.FileLock(lock, timeout=0 if refusal else -1, mode=0o664, fallback_to_soft=False)
     try:
         file.acquire()
     except filelock.Timeout as error:
         raise ValueError(refusal() if refusal else str(error)) from error
+    except OSError as error:
+        error.filename = error.filename or str(lock)
+        raise
     try:
         yield
     finally:
@@ -41,7 +46,7 @@ def only_writer(path: str | Path) -> Iterator[None]:
     The lock is a hidden file beside it, taken without waiting: what would be made a second time is not made at all.
 
     Raises:
-        ValueError: another process writes it now. OSError: its folder cannot be written.
+        ValueError: another process writes it now. OSError: its folder cannot be written, or has no locks.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

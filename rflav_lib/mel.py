@@ -47,7 +47,11 @@ class Float32Module(ModelMixin):
 
 
 def check_stft_settings(sample_rate: int, n_fft: int, win_length: int, hop_length: int) -> None:
-    """Raise ValueError for settings that cannot give `samples // hop_length` frames."""
+    """Refuse settings that cannot give `samples // hop_length` frames.
+
+    Raises:
+        ValueError: a size that is no whole number or not positive, or sizes that do not fit each other; names them.
+    """
     sizes = {"sample_rate": sample_rate, "n_fft": n_fft, "win_length": win_length, "hop_length": hop_length}
     for name, size in sizes.items():
         if as_whole(size) is None:
@@ -70,7 +74,8 @@ def mel_filter_bank(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_m
     """Slaney-scale, slaney-normalised mel filters, `(n_fft // 2 + 1, m)` (torchaudio).
 
     Raises:
-        ValueError: a range outside 0 to half the sample rate, or no bins.
+        ValueError: `f_min` or `f_max` that is no number, `n_mels` that is no whole number; a range outside 0 to half
+            the sample rate, or no bins.
     """
     check_real("f_min", f_min)
     check_real("f_max", f_max)

@@ -47,7 +47,8 @@ class RFLAVPipeline(StrictPipeline):
         class_names: names of the labels, in order; none for a model without classes.
 
     Raises:
-        ValueError: components that do not fit each other.
+        ValueError: a part of another class, class names that are no list of different names, or parts that do not fit
+            each other; names what.
     """
 
     def __init__(
@@ -103,8 +104,9 @@ class RFLAVPipeline(StrictPipeline):
             is too loud comes back scaled down, see `given_sound`.
 
         Raises:
-            ValueError: an argument that cannot be used, or both `audio` and `video`; it names the value.
-                MediaError: a file that cannot be read.
+            ValueError: an argument that cannot be used, or both `audio` and `video`; it names the value. Or what the
+                model made is NaN or infinite: it names the scale of guidance that can be the cause.
+            MediaError: a file that cannot be read.
         """
         if audio is not None and video is not None:
             raise ValueError("audio and video are both given: there is nothing left to generate")
@@ -146,7 +148,7 @@ class RFLAVPipeline(StrictPipeline):
             frames = sampler.stream(video_noise, audio_noise, generator, labels, warm_frames)
         latents, segments = zip(*(next(frames) for _ in self.progress_bar(range(num_frames))), strict=True)
         made = torch.stack(latents, dim=1), torch.stack(segments, dim=1)
-        check_made(*made, guidance_scale=guidance_scale, condition_scale=condition_scale if given else 1)
+        check_made(*made, guidance_scale=guidance_scale, condition_scale=condition_scale if given else 0)
         return self.decode(*made, pictures, sounds)
 
     def stream(

@@ -28,7 +28,9 @@ class StrictPipeline(DiffusionPipeline):
                 `vocoder`, in the place of the stored ones, whose weights are then not looked at.
 
         Raises:
-            ValueError: a folder of another kind, or weights that are missing, broken, left over or not finite.
+            ValueError: a folder of another kind, or weights that are missing, broken, left over or not finite; a
+                `variant` that is no name, or of which there are no weights; a `dtype` that is none; `use_safetensors`
+                other than True.
             OSError: a repository that is not there, or out of reach.
         """
         if kwargs.pop("use_safetensors", True) is not True:

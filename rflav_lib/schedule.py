@@ -71,11 +71,19 @@ class RollingSchedule:
         return self.prerolling(w * self.window**-towards_rolling)
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
-        """Training times (b k) in [1e-6, 1 - 1e-6]: one w ~ U(0, 1) and one choice of phase a sample (Eq. 8)."""
+        """Training times (b k) in [1e-6, 1 - 1e-6]: one w ~ U(0, 1) and one choice of phase a sample (Eq. 8).
+
+        Raises:
+            ValueError: `batch` is no whole number, or below 0.
+        """
         return self.draw_phase(batch, generator)[0]
 
     def draw_phase(self, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Training times (b k) as `draw` has them, and which samples roll (b,): frames have been emitted before."""
+        """Training times (b k) as `draw` has them, and which samples roll (b,): frames have been emitted before.
+
+        Raises:
+            ValueError: `batch` is no whole number, or below 0.
+        """
         batch = whole_number(batch, "batch", least=0)
         w = torch.rand(batch, generator=generator)
         is_rolling = torch.bernoulli(

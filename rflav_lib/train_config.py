@@ -7,6 +7,7 @@ from reprlib import repr as short
 from typing import Any
 
 from rflav_lib import ROOT
+from rflav_lib.arguments import LARGEST_SEED
 from rflav_lib.data.seeds import kept_for
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.fusion import FUSIONS
@@ -142,7 +143,7 @@ class TrainConfig(YamlConfig):
                 0 < self.mlp_ratio < float("inf") and self.mlp_ratio * self.hidden_size >= 1,
                 f"above 0 and finite, and at least 1 / hidden_size, {1 / max(self.hidden_size, 1):.2g}",
             ),
-            ("seed", 0 <= self.seed < 2**63, "at least 0, and below 2^63"),
+            ("seed", 0 <= self.seed <= LARGEST_SEED, "at least 0, and below 2^63"),
             ("seed", kept is None, f"one that is not kept for measuring (this one: {kept})"),
             ("audio_scale", 0 < self.audio_scale < float("inf"), "above 0, and finite"),
             ("audio_peak", 0 <= self.audio_peak <= 1, "in [0, 1]"),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rflav_lib.arguments import finite_number, whole_number
+from rflav_lib.arguments import check_flag, finite_number, whole_number
 from rflav_lib.fusion import FUSIONS
 
 SIZES = (
@@ -37,6 +37,5 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
         )
     if settings["fusion"] not in tuple(FUSIONS):
         raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, not {settings['fusion']!r}")
-    if not isinstance(settings["causal"], bool):
-        raise ValueError(f"causal must be True or False, not {settings['causal']!r}")
+    check_flag(settings["causal"], "causal")
     return settings

@@ -13,6 +13,7 @@ from diffusers import ConfigMixin, ModelMixin  # noqa: F401 - diffusers finds Mo
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
+from rflav_lib.arguments import check_real, plain_numbers, whole_number
 from rflav_lib.mel import Float32Module, MelCodec, check_log_mel, check_stft_settings, mel_filter_bank
 from rflav_lib.phase_search import FrameTransform, find_phases, uneven_phases
 from rflav_lib.vocoder_stream import GriffinLimStream
@@ -34,6 +35,9 @@ class GriffinLim(Float32Module, ConfigMixin):
         sample_rate, n_fft, win_length, hop_length, n_mels, f_min, f_max: as in `MelCodec`.
         iterations: rounds of phase search, of which a stream takes three quarters; time grows in proportion.
         momentum: of the fast variant, in [0, 1).
+
+    Raises:
+        ValueError: a setting that is no number of its kind or out of range; names it.
     """
 
     config_name = "config.json"
@@ -55,10 +59,11 @@ class GriffinLim(Float32Module, ConfigMixin):
     ) -> None:
         super().__init__()
         check_stft_settings(sample_rate, n_fft, win_length, hop_length)
-        if iterations < 1:
-            raise ValueError(f"iterations must be at least 1, got {iterations}")
+        whole_number(iterations, "iterations")
+        check_real("momentum", momentum)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {momentum}")
+        self.register_to_config(**plain_numbers(self.config))
         self.register_buffer("filter_bank", mel_filter_bank(sample_rate, n_fft, n_mels, f_min, f_max))
         self.register_buffer("window", torch.hann_window(win_length, periodic=True))
 

@@ -76,7 +76,7 @@ def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
     """
     single, index = _places(folder, variant)
     outdated = folder / f"{WEIGHTS}.{variant}.index.json"
-    if outdated.is_file():
+    if variant and outdated.is_file():
         raise ValueError(
             f"{outdated}: an outdated layout of shards; save the model again with today's diffusers"
         )

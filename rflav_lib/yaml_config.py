@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from reprlib import repr as short
@@ -36,16 +36,25 @@ class PlainLoader(yaml.SafeLoader):
             )
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As in PyYAML, which of a key that stands there twice takes the last one and says nothing."""
-        made = super().construct_mapping(node, deep)
-        if len(made) < len(node.value):
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{short(twice)} is there twice: leave one out", node.start_mark
-            )
-        return made
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """As in PyYAML, which of a key that stands there twice takes the last one and says nothing.
+
+        A key beside `<<: {...}` that is among the merged ones too overrides it, as YAML means it.
+
+        Raises:
+            ConstructorError: one that is written twice; names it.
+        """
+        written = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        super().flatten_mapping(node)
+        seen = set()
+        for key in (self.construct_object(key, deep=True) for key in written):
+            if not isinstance(key, Hashable):
+                continue  # refused by name where the mapping is made
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{short(key)} is there twice: leave one out", node.start_mark
+                )
+            seen.add(key)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """As in PyYAML, but to YAML 1.1 010 is 8 and 12:30 is 750."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from benchmarks import endless, fusions, media, scales, scales_figure, scales_reading, training, training_loop
 from benchmarks import latents as latents_benchmark
+from rflav_lib.data.toy import WORLDS
 from rflav_lib.evaluation.paper import LETTERS
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.media import Clip
@@ -285,13 +286,17 @@ def test_media_measures_speed_and_memory(tmp_path, monkeypatch, capsys):
 def test_the_cache_is_measured_against_the_clips_it_was_made_from(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(latents_benchmark, "TOY_CLIPS", 2)
     monkeypatch.setattr(latents_benchmark, "TOY_FRAMES", 10)
+    monkeypatch.setattr(latents_benchmark, "DRAWN_CLIPS", 2)
     threads = str(torch.get_num_threads())
     out = tmp_path / "latents.json"
     latents_benchmark.main(["--steps", "1", "--batch", "1", "--threads", threads, "--out", str(out)])
     report = json.loads(out.read_text(encoding="utf-8"))
     assert report["frames"] == 20 and set(report["steps"]) == {"from clips", "from the cache"}
     assert all(0 < row["data (s)"] < row["step (s)"] for row in report["steps"].values())
-    assert "times as fast" in capsys.readouterr().out
+    speed = report["toy clips a second"]
+    assert set(speed) == set(WORLDS) and all(rate > 0 for rate in speed.values())
+    printed = capsys.readouterr().out
+    assert "times as fast" in printed and all(world in printed for world in speed)
 
 
 @pytest.mark.parametrize(("option", "value"), [("--batch", "0"), ("--steps", "-1"), ("--size", "0")])

@@ -11,8 +11,6 @@ from rflav_lib.flow import rolling_flow_loss
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.transformer import RFLAVTransformer
 
-pytestmark = pytest.mark.usefixtures("quick_vocoder")
-
 
 @pytest.fixture(scope="module")
 def experiment():

@@ -10,6 +10,7 @@ from diffusers import DiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from rflav_lib.hifigan import HiFiGAN
+from rflav_lib.mel import Float32Module
 from rflav_lib.pipeline import RFLAVPipeline
 from tests.tiny import tiny_pipeline
 
@@ -391,7 +392,8 @@ def test_weights_in_another_file_are_named(copy):
         ({"transformer": None}, "transformer must be of class RFLAVTransformer, not NoneType"),
         ({"vae": torch.nn.Linear(1, 1)}, "vae must be of class AutoencoderKL or AutoencoderTiny, not Linear"),
         ({"mel": "mel"}, "mel must be of class MelCodec, not str"),
-        ({"vocoder": None}, "vocoder must be of class GriffinLim or HiFiGAN, not NoneType"),
+        ({"vocoder": None}, "vocoder must be of class GriffinLim or HiFiGAN, or another .*, not NoneType"),
+        ({"vocoder": Float32Module()}, "or another ModelMixin with a config, not Float32Module"),
         ({"class_names": "abcde"}, "class_names must be a list of different names, not 'abcde'"),
         ({"class_names": 5}, "class_names must be a list of different names, not 5"),
         ({"class_names": ["a", "a", "b", "c", "d"]}, "class_names must be a list of different names, not"),
@@ -405,7 +407,9 @@ def test_parts_that_are_none_are_named(pipeline, part, message):
 
 
 def test_a_mel_codec_is_no_vocoder(pipeline):
-    with pytest.raises(ValueError, match="vocoder must be of class GriffinLim or HiFiGAN, not MelCodec"):
+    with pytest.raises(
+        ValueError, match="vocoder must be of class GriffinLim or HiFiGAN, or .*, not MelCodec"
+    ):
         RFLAVPipeline(**{**pipeline.components, "vocoder": pipeline.mel})
 
 

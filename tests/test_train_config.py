@@ -177,6 +177,19 @@ def test_bad_files_are_named(tmp_path, text, message):
     assert "run.yaml" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{<<: {depth: 1, window: 7}, depth: 2}",
+        "{depth: 2, <<: {depth: 1, window: 7}}",
+        "<<: [{depth: 2}, {depth: 1, window: 7}]",
+    ],
+)
+def test_what_is_written_overrides_what_is_merged(tmp_path, text):
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
+    assert TrainConfig.from_yaml(tmp_path / "run.yaml") == TrainConfig(depth=2, window=7)
+
+
 def test_an_empty_file_means_the_defaults(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("", encoding="utf-8")
@@ -242,6 +255,9 @@ def test_what_a_newer_version_stored_is_refused_by_name():
     ("text", "message"),
     [
         ("depth: 3\nwindow: 10\ndepth: 4", "'depth' is there twice: leave one out"),
+        ("<<: {depth: 3, depth: 4}", "'depth' is there twice: leave one out"),
+        ("<<: {depth: 3}\nwindow: 10\nwindow: 10", "'window' is there twice: leave one out"),
+        ("[depth]: 3", "found unhashable key"),
         ("batch_size: 010", "010 is no plain number: write it out"),
         ("max_steps: 12:30", "12:30 is no plain number: write it out"),
         ("learning_rate: 1:30.5", "1:30.5 is no plain number: write it out"),

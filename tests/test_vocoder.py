@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -107,3 +108,27 @@ def test_bad_input(log_mel, error, message):
 def test_impossible_settings(settings):
     with pytest.raises(ValueError, match="must"):
         GriffinLim(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"iterations": "4"}, "iterations must be a whole number, at least 1, not '4'"),
+        ({"iterations": 4.0}, "iterations must be a whole number, at least 1, not 4.0"),
+        ({"momentum": "0.5"}, "momentum must be a number, not '0.5'"),
+        ({"momentum": None}, "momentum must be a number, not None"),
+        ({"momentum": math.nan}, r"momentum must lie in \[0, 1\), got nan"),
+    ],
+)
+def test_settings_that_are_no_numbers_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        GriffinLim(**settings)
+
+
+def test_a_vocoder_of_numpys_numbers_is_saved(tmp_path):
+    vocoder = GriffinLim(
+        n_mels=np.int64(32), f_max=np.float64(7000), iterations=np.int32(4), momentum=np.float32(0.5)
+    )
+    vocoder.save_pretrained(tmp_path)
+    config = GriffinLim.from_pretrained(tmp_path).config
+    assert (config.n_mels, config.f_max, config.iterations, config.momentum) == (32, 7000, 4, 0.5)

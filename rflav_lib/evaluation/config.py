@@ -98,9 +98,8 @@ class EvaluateConfig(YamlConfig):
     # the path that real and generated clips take before they are measured
     source_size: int = 64  # pixels, of the model; real files are letterboxed to it
     size: int = 64  # pixels, bicubic with antialias
-    codec: str = (
-        "none"  # or h264: written with Clip.save (H.264 and AAC; published figures: MP3) and read again
-    )
+    # or h264: written with Clip.save (H.264 and AAC; published figures: MP3) and read again
+    codec: str = "none"
     crf: int = 23
 
     networks: str = "toy"  # published, stand-ins or toy

@@ -163,8 +163,7 @@ class RowSampler:
             )
         except ValueError as error:
             raise ValueError(
-                f"rows: {self.row.name!r}: samples {numbers[0]} to {numbers[-1]}: {error}; guidance that is too strong "
-                f"runs away: try a condition_scale below {self.row.condition_scale:g}"
+                f"rows: {self.row.name!r}: samples {numbers[0]} to {numbers[-1]}: {error}"
             ) from error
 
     def _given(self, number: int) -> np.ndarray:

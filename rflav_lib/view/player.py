@@ -265,7 +265,7 @@ def play(
 
     Raises:
         ValueError: an unknown class, a number out of range, or guidance without a class.
-        TypeError: an option that `pipe.stream` does not have, or that the player sets itself.
+        TypeError: what is no pipeline; an option that `pipe.stream` does not have, or that the player sets itself.
         RuntimeError: `compiled` without a compiler.
     """
     if not isinstance(pipe, RFLAVPipeline):

@@ -135,9 +135,8 @@ def rain(rng: np.random.Generator, num_frames: int) -> Scene:
     drops = [(t, rng.uniform(6, SIZE - 6)) for t in arrivals(rng, 0.22, 0.5, track.seconds + 1.5)]
 
     times = frame_times(num_frames)
-    slots = (
-        8  # a drop lives for less than 1.1 s and drops are 0.22 s apart: no two drops in one slot at a time
-    )
+    # a drop lives for less than 1.1 s and drops are 0.22 s apart: no two drops in one slot at a time
+    slots = 8
     x, y = np.full((num_frames, slots), -50.0), np.full((num_frames, slots), -50.0)
     light, falling = np.zeros((num_frames, slots)), np.zeros((num_frames, slots))
     for number, (hit, place) in enumerate(drops):

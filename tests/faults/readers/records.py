@@ -112,7 +112,7 @@ def read_run_folder(folder: Path, path: Path) -> Found:
     """Its history, and who holds it."""
     run_folder.forget_after(folder, 3)
     run_folder._starts(folder / "run.json")
-    return isinstance(run_folder._who(folder / ".running.json"), str), None
+    return isinstance(run_folder._in_use(folder, folder / ".running.json"), str), None
 
 
 def make_index(folder: Path) -> list[Path]:
