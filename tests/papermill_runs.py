@@ -39,6 +39,8 @@ def checked_parameters(path: Path) -> dict[str, Any]:
 def run(path: Path, folder: Path) -> tuple[float, float]:
     """Run the notebook by the command line, in its own folder. Returns seconds and the peak memory in GB.
 
+    The memory is at least what this process itself held when it began: ask for it from a small one.
+
     Raises:
         RuntimeError: with the end of what papermill said.
     """

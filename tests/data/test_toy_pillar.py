@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from rflav_lib.data.toy import CLASSES, ToyClip, make_clip
 from rflav_lib.data.toy_scenes.pillar import HIDDEN_FRAMES
+from rflav_lib.data.toy_tracking.classing import soft_noise
 from rflav_lib.data.toy_tracking.hiding import CHANCE, absences, ball_colours, tone_hue
 from rflav_lib.mel import MelCodec
 
@@ -86,7 +87,7 @@ def test_blur_and_noise_like_a_generator_s_do_not_upset_the_tracker() -> None:
     rng = np.random.default_rng(1)
     for made in clips(1)[:8]:
         blurred = ndimage.gaussian_filter(made.clip.frames.astype(np.float32), (0, 0.8, 0.8, 0))
-        coarse = ndimage.zoom(rng.normal(0, 6, (FRAMES, 8, 8, 3)), (1, 8, 8, 1), order=1)
+        coarse = soft_noise(FRAMES, 8, 6, rng)
         found = absences(np.clip(blurred + coarse, 0, 255).astype(np.uint8))
         assert len(found) == len(absences(made.clip.frames))
         for absence in found:

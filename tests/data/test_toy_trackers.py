@@ -19,7 +19,7 @@ from rflav_lib.data.toy_trackers import (
     visual_class,
     visual_events,
 )
-from rflav_lib.data.toy_tracking.classing import recoloured
+from rflav_lib.data.toy_tracking.classing import recoloured, soft_noise
 from rflav_lib.data.toy_tracking.hearing import bin_frequencies
 from rflav_lib.mel import MelCodec
 
@@ -151,7 +151,7 @@ def test_blur_and_noise_like_a_generator_s_do_not_upset_the_trackers(world: str,
     rng, found, named = np.random.default_rng(1), [], []
     for made, mel in unseen(world, label)[:20]:
         blurred = ndimage.gaussian_filter(made.clip.frames[:40].astype(np.float32), (0, 1.0, 1.0, 0))
-        coarse = ndimage.zoom(rng.normal(0, 6, (40, 8, 8, 3)), (1, 8, 8, 1), order=1)
+        coarse = soft_noise(40, 8, 6, rng)
         picture = np.clip(blurred + coarse, 0, 255).astype(np.uint8)
         sound = (ndimage.gaussian_filter(mel, 0.7) + rng.normal(0, 0.3, mel.shape)).astype(np.float32)
         found.append(av_offset(picture, sound, label))
@@ -207,7 +207,7 @@ def test_a_blurred_and_noisy_clip_still_has_the_right_number(world: str, label: 
     rng, found = np.random.default_rng(2), []
     for made, _ in unseen(world, label)[:12]:
         blurred = ndimage.gaussian_filter(made.clip.frames[:40].astype(np.float32), (0, 0.8, 0.8, 0))
-        coarse = ndimage.zoom(rng.normal(0, 5, (40, 8, 8, 3)), (1, 8, 8, 1), order=1)
+        coarse = soft_noise(40, 8, 5, rng)
         found.append(right_objects(np.clip(blurred + coarse, 0, 255).astype(np.uint8), label))
     assert min(tally.share for tally in found) >= 0.9
 
