@@ -51,7 +51,7 @@ def finite_number(value: Any, name: str) -> float:
     return float(value)
 
 
-def check_real(name: str, value: Any) -> None:
+def check_real(value: Any, name: str) -> None:
     """Raise a ValueError unless this is a real number, be it NaN or infinite."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise ValueError(f"{name} must be a number, not {value!r}")

@@ -77,8 +77,8 @@ def mel_filter_bank(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_m
         ValueError: `f_min` or `f_max` that is no number, `n_mels` that is no whole number; a range outside 0 to half
             the sample rate, or no bins.
     """
-    check_real("f_min", f_min)
-    check_real("f_max", f_max)
+    check_real(f_min, "f_min")
+    check_real(f_max, "f_max")
     if as_whole(n_mels) is None:
         raise ValueError(f"n_mels must be a whole number, not {n_mels!r}")
     if not 0 <= f_min < f_max <= sample_rate / 2:
@@ -130,9 +130,9 @@ class MelCodec(Float32Module, ConfigMixin):
     ) -> None:
         super().__init__()
         check_stft_settings(sample_rate, n_fft, win_length, hop_length)
-        check_real("frame_rate", frame_rate)
-        check_real("audio_scale", audio_scale)
-        check_real("peak", 1 if peak is None else peak)
+        check_real(frame_rate, "frame_rate")
+        check_real(audio_scale, "audio_scale")
+        check_real(1 if peak is None else peak, "peak")
         mel_frames = sample_rate / (frame_rate * hop_length) if frame_rate > 0 else 0.0
         if round(mel_frames) < 1 or not math.isclose(mel_frames, round(mel_frames)):
             raise ValueError(

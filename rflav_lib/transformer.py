@@ -157,9 +157,8 @@ class RFLAVTransformer(ModelMixin, ConfigMixin):
         nn.init.xavier_uniform_(self.video_embedding.weight.flatten(1))
         assert self.video_embedding.bias is not None, "convolutions have one unless told otherwise"
         nn.init.zeros_(self.video_embedding.bias)
-        video, audio = self.video_time_position, self.audio_time_position
-        for table in (video, self.video_patch_position, audio, self.audio_mel_position):
-            nn.init.normal_(table, std=0.02)
+        for name in ("video_time", "video_patch", "audio_time", "audio_mel"):
+            nn.init.normal_(getattr(self, f"{name}_position"), std=0.02)
         for embedding in (self.video_time, self.audio_time):
             nn.init.normal_(embedding.linear_1.weight, std=0.02)
             nn.init.normal_(embedding.linear_2.weight, std=0.02)

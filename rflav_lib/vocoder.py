@@ -60,7 +60,7 @@ class GriffinLim(Float32Module, ConfigMixin):
         super().__init__()
         check_stft_settings(sample_rate, n_fft, win_length, hop_length)
         whole_number(iterations, "iterations")
-        check_real("momentum", momentum)
+        check_real(momentum, "momentum")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {momentum}")
         self.register_to_config(**plain_numbers(self.config))

@@ -30,6 +30,20 @@ def in_pieces(vocoder, log_mel, size, stream=None):
     return torch.cat([*pieces, stream.flush()], dim=-1)
 
 
+@pytest.mark.parametrize(("iterations", "rounds"), [(64, 48), (4, 3), (1, 1)])
+def test_a_block_takes_three_quarters_of_the_rounds(pair, monkeypatch, iterations, rounds):
+    codec, _ = pair
+    vocoder, asked = GriffinLim.from_codec(codec, iterations=iterations), []
+    find_phases = vocoder.find_phases
+    monkeypatch.setattr(
+        vocoder,
+        "find_phases",
+        lambda spectra, rounds, past: asked.append(rounds) or find_phases(spectra, 1, past),
+    )
+    in_pieces(vocoder, log_mel_of(codec, 0, 2), 10)
+    assert set(asked) == {rounds}
+
+
 @pytest.mark.parametrize("frames", [1, 7, 10, BLOCK, BLOCK + 7, BLOCK + 8, BLOCK + 9, 2 * BLOCK + 8, 130])
 def test_every_frame_gives_its_samples(pair, frames):
     codec, vocoder = pair

@@ -332,3 +332,10 @@ def test_bin_frequencies_are_those_of_the_codec() -> None:
 def test_bad_arguments(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("cells", [8, 16])
+def test_soft_noise_is_what_scipy_s_zoom_makes(cells: int) -> None:
+    noise = np.random.default_rng(4).normal(0, 5, (3, cells, cells, 3))
+    expected = ndimage.zoom(noise, (1, 64 // cells, 64 // cells, 1), order=1)
+    np.testing.assert_allclose(soft_noise(3, cells, 5, np.random.default_rng(4)), expected, atol=1e-12)
