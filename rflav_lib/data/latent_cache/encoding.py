@@ -133,4 +133,6 @@ def codec_facts(vae: ImageVAE, mel: MelCodec) -> dict[str, Any]:
 def _encoder_fingerprint(vae: ImageVAE) -> str:
     """Of the encoder's weights alone: a decoder can be made better and still open the same latents."""
     weights = sorted(vae.state_dict().items())
-    return checksum((name, of) for name, of in weights if name.startswith(("encoder.", "quant_conv.")))
+    return checksum(
+        (name, tensor) for name, tensor in weights if name.startswith(("encoder.", "quant_conv."))
+    )
