@@ -27,7 +27,7 @@ LANDSCAPE, DANCE, *_ = CLASSES  # toy-pillar has its own tracker: test_toy_pilla
 SCENES = [(LANDSCAPE, label) for label in range(len(CLASSES[LANDSCAPE]))] + [(DANCE, None)]
 NAMES = [*CLASSES[LANDSCAPE], "dance"]
 every_scene = pytest.mark.parametrize(("world", "label"), SCENES, ids=NAMES)
-COUNT = 100
+COUNT = 60
 SEED = 20_250  # no clip of this seed was looked at while the trackers were written
 
 

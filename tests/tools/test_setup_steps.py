@@ -194,11 +194,24 @@ def test_success_is_marked_last(environment, monkeypatch, fake_run, capsys):
     (command,) = [[str(part) for part in call] for call in fake_pip_and_run(environment, monkeypatch, lines)]
     assert environment.complete.is_file()
     assert command[command.index("-c") + 1] == "constraints.txt"
-    assert command[command.index("-e") + 1] == ".[dev]"
+    assert command[command.index("-e") + 1] == ".[dev]" and "--no-compile" in command
+    compiling, loading = ([word in call for call in fake_run].index(True) for word in ("compileall", "-c"))
+    assert compiling < loading, "else the first import would compile on one core"
     shown = capsys.readouterr().out
     assert "downloading torch (530.6 MB)" in shown
     assert "einops" not in shown
     assert "unpacking packages: 3" in shown
+
+
+def test_packages_are_compiled_all_but_their_tests_and_a_bad_file_is_passed_over(tmp_path):
+    environment = Environment(tmp_path)
+    packages = environment.folder / "lib" / "python3" / "site-packages"
+    (packages / "tests").mkdir(parents=True)
+    for name, text in (("good", "x = 1"), ("bad", "x ="), ("tests/test_good", "x = 1")):
+        (packages / f"{name}.py").write_text(text)
+    environment.python = sys.executable
+    setup_steps.compile_packages(environment)
+    assert [path.name.split(".")[0] for path in environment.folder.rglob("*.pyc")] == ["good"]
 
 
 def fake_pip_and_run(environment, monkeypatch, lines):
