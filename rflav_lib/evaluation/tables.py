@@ -82,7 +82,7 @@ def _merged(runs: Sequence[Run]) -> list[Run]:
     groups: dict[str, Run] = {}
     for run in runs:
         settings = {key: value for key, value in run["config"].items() if key not in free}
-        key = json.dumps([settings, run["versions"]], sort_keys=True)
+        key = json.dumps([settings, run["versions"], run.get("intervals")], sort_keys=True)
         if key in groups:
             known = groups[key]
             rows = known["rows"] + [row for row in run["rows"] if row not in known["rows"]]
@@ -172,7 +172,8 @@ def _table_1b(run: Run) -> str:
 
 def _table_2(run: Run) -> str:
     beside = run["config"]["beside"]
-    lines: list[Line] = [("real against real", run["real"], paper.REAL[beside])]
+    # as the paper has it: two draws of windows, of which clips have some in both
+    lines: list[Line] = [("real against real, from the same clips", run["real"], paper.REAL[beside])]
     for row in _joint(run):
         same = row["window"] == PRINTED_WINDOW and row["fusion"] == paper.REFERENCE
         lines.append(
@@ -203,7 +204,7 @@ def _table_3(run: Run) -> str:
 
 def _told_from_real(run: Run) -> str:
     head, lines = verdicts.told_from_real(run)
-    return f"{verdicts.TOLD}\n\n{markdown_table(head, lines)}" if lines else ""
+    return f"{verdicts.told_text(run)}\n\n{markdown_table(head, lines)}" if lines else ""
 
 
 def _memorisation(run: Run) -> str:

@@ -126,25 +126,45 @@ def test_another_codec_than_that_of_published_figures_is_said(codec):
     assert told in text
 
 
-def further(low, high):
+def further(low, high, **facts):
     made = row("mine", 90.0)
-    made["figures"]["fvd"]["over_real"] = {"value": 1.5, "low": low, "high": high}
-    return tables([run(made)])
+    made["figures"]["fvd"]["over_real"] = {"value": 1.5, "low": low, "high": high, **facts}
+    return made
+
+
+def told(low, high):
+    return tables([run(further(low, high))])
 
 
 def test_a_row_is_told_from_real_clips_where_the_interval_leaves_0_out():
-    assert "| mine | FVD | +1.5 (-0.5 to 3.5) | cannot be told |" in further(-0.5, 3.5)
-    assert "| mine | FVD | +1.5 (0.5 to 3.5) | told: further from the reference |" in further(0.5, 3.5)
-    assert "told: nearer to the reference |" in further(-3.5, -0.5)
-    assert "| mine | FVD | +1.5 | – |" in further(None, None)
+    assert "| mine | FVD | +1.5 (-0.5 to 3.5) | cannot be told |" in told(-0.5, 3.5)
+    assert "| mine | FVD | +1.5 (0.5 to 3.5) | told: further from the reference |" in told(0.5, 3.5)
+    assert "told: nearer to the reference |" in told(-3.5, -0.5)
+    assert "| mine | FVD | +1.5 | – |" in told(None, None)
     assert "Told from" not in tables([run(row("mine", 90.0))]), "an older run has no differences"
 
 
-def copied(chance, low, high, copies):
-    figure = {"chance": chance, "low": low, "high": high, "median": 12.0, "median_unseen": 14.0}
+CLIPS = {"reference": 990, "control": 980, "held_out": 20}
+
+
+def test_a_run_says_how_many_clips_its_windows_are_of_and_an_earlier_one_what_its_intervals_lack():
+    facts = {"intervals": "jackknife over clips", "clips": CLIPS}
+    made = further(-0.5, 3.5, windows=2047, clips=[490, 489])
+    new = tables([{**run(made), **facts}])
+    assert "Clips behind the real windows: 990 (reference), 980 (control)." in new
+    assert "2047 windows on either side, of 490 and of 489 clips, none of them on both" in new
+    assert "1.7 times wider than need be" in new and "bootstrap" not in new
+    old = tables([run(made)])
+    assert "100 bootstrap draws of windows" in old and "1.2 to 1.7 times too wide" in old
+    assert tables([run(made), {**run(made), **facts}]).count("Table 2") == 2, "not in one table"
+
+
+def copied(chance, low, high, copies, median=12.0, **facts):
+    figure = {"chance": chance, "low": low, "high": high, "median": median, "median_unseen": 14.0}
     made = row("mine", 90.0)
     made["memorisation"] = {"pixels": {**figure, "copies": {**figure, "chance": copies}}}
-    text = tables([{**run(made), "bank": {"windows": 360_000, "of": "toy-landscape, all training clips"}}])
+    bank = {"windows": 360_000, "of": "toy-landscape, all training clips"}
+    text = tables([{**run(made), "bank": bank, **facts}])
     return lines(text, "mine | pixels")[0].split(" | ")[-1]
 
 
@@ -155,6 +175,13 @@ def test_what_the_memorisation_check_says_depends_on_both_sides_and_on_its_power
     assert copied(0.55, 0.51, 0.60, 1.0) == "nearer to training than unseen clips are |"
     assert copied(0.51, 0.46, 0.56, 1.0) == "as unseen clips |"
     assert copied(0.51, 0.46, 0.56, 0.57) == "as unseen clips; but copies would hardly be noticed |"
+
+
+def test_where_the_codecs_alone_move_copies_beyond_unseen_clips_an_earlier_run_has_no_verdict():
+    assert copied(0.21, 0.17, 0.26, 0.53, median=21.0).startswith("no verdict: through the codecs copies lie")
+    assert copied(0.61, 0.57, 0.66, 0.53, median=21.0) == "nearer to training than unseen clips are |"
+    new = copied(0.21, 0.17, 0.26, 0.53, median=21.0, intervals="jackknife over clips", clips=CLIPS)
+    assert new == "further from training than real clips are: told from real clips |", "like beside like"
 
 
 def test_runs_of_equal_settings_share_a_table_and_others_do_not():
