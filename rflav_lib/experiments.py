@@ -49,6 +49,7 @@ FINE_TUNED: dict[str, Any] = {
 }  # fmt: skip
 """What makes `configs/toy-landscape.yaml` train on from where it ended: for questions that only a good model can
 answer, such as what happens to it after the first window."""
+EQUAL = 1e-9  # of a value: rounding
 SIDES = ("picture", "sound")
 """What features and distances are taken of, see `windows`."""
 
@@ -164,10 +165,11 @@ def over_seeds(values: Sequence[float]) -> dict[str, float]:
     """Mean of one figure over trainings of different seeds, and its 95 % interval by Student's t.
 
     With three seeds the interval is 4.3 standard errors wide to either side: little is certain after three runs.
-    NaN at both ends for a single value.
+    NaN at both ends for a single value, and for equal ones, as shares of few clips may be by luck: that trainings do
+    not differ at all cannot be learned from them.
     """
     mean, count = float(np.mean(values)), len(values)
-    if count < 2:
+    if count < 2 or np.ptp(values) <= EQUAL * np.max(np.abs(values)):
         return {"value": mean, "low": math.nan, "high": math.nan}
     half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
     return {"value": mean, "low": mean - half, "high": mean + half}

@@ -130,7 +130,12 @@ def test_the_figure_shows_every_seed_and_colours_what_was_found():
 def test_over_seeds_is_students_interval():
     found = experiments.over_seeds([1.0, 2.0, 3.0])
     assert found["value"] == 2 and found["high"] - 2 == pytest.approx(4.303 / math.sqrt(3), rel=1e-3)
-    assert math.isnan(experiments.over_seeds([1.0])["low"])
+    for equal in ([1.0], [89.0, 89.0, 89.0], [0.1 + 0.2, 0.3], [0.0, 0.0]):
+        found = experiments.over_seeds(equal)
+        assert math.isnan(found["low"]) and math.isnan(found["high"]), (
+            "an interval of no width would say too much"
+        )
+        assert found["value"] == pytest.approx(equal[0])
 
 
 def test_costs_follow_the_steps_the_window_and_the_way_back():
