@@ -178,22 +178,18 @@ def over_seeds(values: Sequence[float]) -> dict[str, float]:
 def kept(
     file: str | Path, work: Callable[[], dict[str, Any]], budget: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What `file` holds if it is there; else what `work` returns, written to it as JSON, whole or not at all.
+    """What `file` holds; if it is not there, what `work` returns is first written to it as JSON, whole or not at all.
 
     Raises:
         ValueError: a file that is not readable as JSON, or that does not hold the values of `budget`.
     """
     file = Path(file)
-    if file.is_file():
-        found = read_json(file, advice="delete it to measure anew")
-        if not isinstance(found, dict):
-            raise ValueError(f"{file}: holds no figures by name; delete it to measure anew")
-        for key, value in (budget or {}).items():
-            if found.get(key) != value:
-                raise ValueError(
-                    f"{file}: measured with {found.get(key)} {key}, not {value}; use another folder"
-                )
-        return found
-    result = work()
-    write_json(file, result)
-    return result
+    if not file.is_file():
+        write_json(file, work())
+    found = read_json(file, advice="delete it to measure anew")
+    if not isinstance(found, dict):
+        raise ValueError(f"{file}: holds no figures by name; delete it to measure anew")
+    for key, value in (budget or {}).items():
+        if found.get(key) != value:
+            raise ValueError(f"{file}: measured with {found.get(key)} {key}, not {value}; use another folder")
+    return found
