@@ -111,7 +111,7 @@ class Evaluation:
         def make(numbers: Sequence[int]) -> list[Clip]:
             return [self.treatment(source.read(windows[number])) for number in numbers]
 
-        return self._set(key, f"{source.name}, real ({key})", recipe), make
+        return self._set(key, f"{source.name}, real ({key}), from {source.coding.codec}", recipe), make
 
     def row_sets(self) -> dict[str, tuple[ClipSet, Make]]:
         """One for each row."""
