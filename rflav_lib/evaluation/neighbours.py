@@ -53,7 +53,8 @@ class Neighbours:
             ]
             samples = torch.cat([self.points(each, measure) for each in keys])
             found = nearest_of_parts(samples, self.bank.parts(measure))
-            both = (part.split(self.evaluation.config.samples) for part in (found.index, found.distance))
+            lengths = [self.sets[each].samples for each in keys]
+            both = (part.split(lengths) for part in (found.index, found.distance))
             self._found[space] = {each: Nearest(*parts) for each, *parts in zip(keys, *both, strict=True)}
         return self._found[space][key]
 

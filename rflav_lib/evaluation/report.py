@@ -33,6 +33,7 @@ def finish(evaluation: "Evaluation", command: str, device: str) -> tuple[dict[st
         "versions": dict(library_versions()),
         "intervals": JACKKNIFE,
         "source": asdict(evaluation.sources["seen"].coding),
+        "windows": {name: len(windows) for name, windows in drawn.items()},
         "clips": {name: len({window.clip for window in windows}) for name, windows in drawn.items()},
         "real": {"name": "real against real", "figures": figures["control"]},
         "rows": [],

@@ -111,7 +111,9 @@ class Evaluation:
         def make(numbers: Sequence[int]) -> list[Clip]:
             return [self.treatment(source.read(windows[number])) for number in numbers]
 
-        return self._set(key, f"{source.name}, real ({key}), from {source.coding.codec}", recipe), make
+        files = "" if source.coding.codec == "none" else f", from {source.coding.codec}"
+        name = f"{source.name}, real ({key}){files}"
+        return self._set(key, name, recipe, len(windows)), make
 
     def row_sets(self) -> dict[str, tuple[ClipSet, Make]]:
         """One for each row."""
@@ -119,7 +121,7 @@ class Evaluation:
         for row in self.config.rows:
             sampler = self.samplers[self.row_key(row)]
             found[self.row_key(row)] = (
-                self._set(self.row_key(row), f"{row.name}, generated", sampler.recipe),
+                self._set(self.row_key(row), f"{row.name}, generated", sampler.recipe, self.config.samples),
                 partial(_treated, sampler.make, self.treatment),
             )
         return found
@@ -147,7 +149,8 @@ class Evaluation:
                 if key not in found:
                     name = f"{source.name}, through {sampler.row.checkpoint}"
                     make = partial(_treated, partial(sampler.coded, source, windows), self.treatment)
-                    found[key] = self._set(key, name, partial(sampler.coded_recipe, windows)), make
+                    recipe = partial(sampler.coded_recipe, windows)
+                    found[key] = self._set(key, name, recipe, len(windows)), make
         return found
 
     def clips(self, key: str) -> Clips:
@@ -162,7 +165,7 @@ class Evaluation:
         kind = key.rpartition("-")[0] or key  # of coded sets: without the checkpoint
         return [window.clip for window in getattr(self.windows, kind.replace("-", "_"))]
 
-    def _set(self, key: str, name: str, recipe: Callable[[range], dict[str, Any]]) -> ClipSet:
+    def _set(self, key: str, name: str, recipe: Callable[[range], dict[str, Any]], samples: int) -> ClipSet:
         path = {
             "resize": self.treatment.resize_name,
             "codec": self.treatment.codec_name,
@@ -170,7 +173,7 @@ class Evaluation:
         }
         # a shard is one batch: the last bits of a sample may depend on how many are made beside it
         return ClipSet(
-            self.folder / "clips" / key, name, self.config.samples, self.config.batch,
+            self.folder / "clips" / key, name, samples, self.config.batch,
             lambda numbers: {**recipe(numbers), **path},
         )  # fmt: skip
 

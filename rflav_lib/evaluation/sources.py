@@ -15,6 +15,7 @@ from rflav_lib.data.toy import CLASSES, draw_label, make_clip
 from rflav_lib.evaluation.config import EvaluateConfig
 from rflav_lib.files import read_json
 from rflav_lib.media import Clip
+from rflav_lib.metrics.audioclip import BATCH as AUDIOCLIP_BATCH
 
 DRAWS = {"train": 0, "conditions": 1, "held-out": 2, "copies": 3}  # a stream of random numbers each
 
@@ -189,9 +190,14 @@ def draw(source: Source, draw_name: str, count: int, seed: int) -> list[Window]:
     return [source.window(int(number)) for number in order[:count]]
 
 
+def _at_most(count: int, there: int) -> int:
+    """As many as asked for, or there are (AIST++'s 20 test clips have some 1,600 windows), in AudioCLIP's batches."""
+    return count if there >= count else there - there % AUDIOCLIP_BATCH if there >= AUDIOCLIP_BATCH else there
+
+
 @dataclass(frozen=True)
 class Windows:
-    """The drawn windows of an evaluation: N each.
+    """The drawn windows of an evaluation: N each, of `held_out` as many as there are, if those are fewer.
 
     reference and control are the two halves of one draw without repetition, `conditions` are of the same split (they
     give joint samples their class, a2v its sound, v2a its picture). For the memorisation check there are `held_out`, of
@@ -213,7 +219,8 @@ class Windows:
         if held_out is None:
             return cls(both[0::2], both[1::2], conditions, [], [])
         copies = draw(open_training(config, seen), "copies", n, seed)
-        return cls(both[0::2], both[1::2], conditions, draw(held_out, "held-out", n, seed), copies)
+        unseen = draw(held_out, "held-out", _at_most(n, len(held_out)), seed)
+        return cls(both[0::2], both[1::2], conditions, unseen, copies)
 
     def as_json(self) -> dict[str, list]:
         """Lists of [clip, first frame, class]."""

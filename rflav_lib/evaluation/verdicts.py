@@ -123,9 +123,8 @@ def memorisation_text(run: Run) -> str:
 def _unseen(run: Run) -> str:
     if run.get("intervals") != JACKKNIFE:
         return "N real clips that no training saw, which did not go through the model's codecs"
-    return (
-        f"N windows of {run['clips']['held_out']} clips that no training saw, sent through the model's codecs"
-    )
+    windows, clips = (run[each]["held_out"] for each in ("windows", "clips"))
+    return f"{windows} windows of {clips} clips that no training saw, sent through the model's codecs"
 
 
 def _bank(run: Run) -> str:

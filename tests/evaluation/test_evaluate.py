@@ -22,7 +22,7 @@ from rflav_lib.evaluation.features import jobs, parts
 from rflav_lib.evaluation.memorisation import HEARD, SEEN
 from rflav_lib.evaluation.networks import measures
 from rflav_lib.evaluation.run import Evaluation
-from rflav_lib.evaluation.sources import ToyPart, ToySource, draw
+from rflav_lib.evaluation.sources import ToyPart, ToySource, draw, open_source
 from rflav_lib.metrics.distances import frechet, kernel_distance
 from rflav_lib.metrics.toy_classifier import ToyWatcher
 from rflav_lib.pipeline import CONDITION_SCALE, RFLAVPipeline
@@ -239,6 +239,18 @@ def test_what_the_codecs_lose_is_not_held_against_the_samples(settings, monkeypa
     found, _ = judged(settings, monkeypatch, unseen, lossless=False, training=PARTS)
     for space, figure in found.items():
         assert figure["low"] <= 0.5 <= figure["high"], space
+
+
+def test_fewer_held_out_windows_than_samples_are_all_taken(settings, monkeypatch):
+    """AIST++ has 20 test clips, and some 1,600 windows of them."""
+    few = ToySource("toy-landscape", [ToyPart(2_000_003, 3, 6)], 4, "unseen")
+    monkeypatch.setattr(
+        "rflav_lib.evaluation.run.open_source",
+        lambda config, held_out=False: few if held_out else open_source(config),
+    )
+    found, text = judged(settings, monkeypatch, memorised, training=PARTS)
+    assert found[SEEN.name]["chance"] == 1
+    assert "8 windows of 3 clips that no training saw, sent through the model's codecs" in text
 
 
 def test_a_bank_that_is_there_is_not_made_again_and_a_damaged_shard_is(settings, monkeypatch):

@@ -62,6 +62,10 @@ def test_table_2_has_ours_beside_the_printed_row_of_the_same_steps():
         in head
     )
     assert lines(text, "real against real")[0].endswith("| 7.45 | -0.15 | 9.33 |")
+    assert lines(text, "paper: MM-Diffusion") == [
+        "| paper: MM-Diffusion, 426 M, 25 steps | – | – | – | – | – | 177.29 | 7.63 | 9.73 |"
+    ]
+    assert lines(text, "paper: Wang")[0].endswith("| 172.69 | 15.41 | 11.17 |")
     (mine,), (finer,), (odd,) = (lines(text, name) for name in ("mine", "finer", "odd"))
     assert mine == (
         "| mine, 20 steps | 90 (89 to 91) | 9 (8 to 10) | 18 (17 to 19) | 22.5 (21.5 to 23.5) | 13.5 | "
@@ -102,6 +106,7 @@ def test_table_3_prints_beside_each_task_what_belongs_to_it():
         "| a, A2V, 200 steps | 50 (49 to 51) | 5 (4 to 6) | – | – | – | 94.47 | 4.00 | – |"
     )
     assert lines(text, "b, V2A, 200 steps")[0].endswith("| – | – | 9.34 |")
+    assert lines(text, "paper: Kim")[0].endswith("| – | 86.79 | 4.30 | 0.78 |")
 
 
 def test_what_differs_is_said():
@@ -192,7 +197,9 @@ def test_what_the_memorisation_check_says_depends_on_both_sides_and_on_its_power
 def test_where_the_codecs_alone_move_copies_beyond_unseen_clips_an_earlier_run_has_no_verdict():
     assert copied(0.21, 0.17, 0.26, 0.53, median=21.0).startswith("no verdict: through the codecs copies lie")
     assert copied(0.61, 0.57, 0.66, 0.53, median=21.0) == "nearer to training than unseen clips are |"
-    new = copied(0.21, 0.17, 0.26, 0.53, median=21.0, intervals="jackknife over clips", clips=CLIPS)
+    new = copied(
+        0.21, 0.17, 0.26, 0.53, median=21.0, intervals="jackknife over clips", clips=CLIPS, windows=CLIPS
+    )
     assert new == "further from training than real clips are: told from real clips |", "like beside like"
 
 
@@ -270,6 +277,8 @@ TABLE_1B = "65.42 10.41 8.46 50.92 8.73 8.40 77.55 12.71 8.53"
 TABLE_2 = """3.67 -0.28 8.25 7.45 -0.15 9.33 50.92 8.73 8.40 86.53 3.36 10.49
 38.93 6.58 8.35 85.44 3.73 9.61 38.36 6.15 8.28 80.19 3.30 9.88"""
 
+TABLE_2_OTHERS = "224.14 50.52 11.41 177.29 7.63 9.73 68.88 21.01 10.17 172.69 15.41 11.17"
+
 
 def numbers(*printed):
     return [value for each in printed for value in each.values()]
@@ -286,6 +295,11 @@ def test_printed_values_are_the_papers():
                 *(paper.REAL[name] for name in sets),
                 *(paper.STEPS[name][n] for n in (20, 100, 200) for name in sets),
             ),
+        ),
+        (TABLE_2_OTHERS, numbers(*(of[name] for of in paper.OTHERS.values() for name in sets))),
+        (
+            "38.04 5.27 1.10 86.79 4.30 0.78",
+            numbers(*(of[name] for of in paper.OTHERS_CONDITIONAL.values() for name in sets)),
         ),
         ("46.81 8.72 8.52 94.47 4.00 9.34", numbers(*(paper.CONDITIONAL[name][200] for name in sets))),
     ):
