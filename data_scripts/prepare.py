@@ -29,6 +29,7 @@ from rflav_lib.media import Clip
 FRAMES_AT_ONCE = 16  # of a file; bounds the memory of long videos in high definition
 RESERVE = 200 * 10**6  # bytes that stay free on the disk
 PROBLEMS = "prepare-problems.txt"
+BEFORE = {"sound": "aac", "channel": "mean"}  # of clips that were made when there was nothing to choose
 DRAFT = re.compile(r"\..+-[0-9a-f]{8}\.mp4")  # see rflav_lib.files.whole
 
 
@@ -170,6 +171,7 @@ def _same_recipe(path: Path, recipe: Recipe) -> None:
         made = read_json(path, advice="delete it with train/ and test/")
         if not isinstance(made, dict):
             raise FetchError(f"{path}: holds no settings by name; delete it with train/ and test/")
+        made = BEFORE | made
         if made != asdict(recipe):
             changed = [
                 f"{key} {made.get(key)}" for key, value in asdict(recipe).items() if made.get(key) != value

@@ -8,7 +8,9 @@ The control must not share clips with the reference: windows of a clip that lie 
 model looks worse than it. With 210 windows a set from 100 clips, 16 features and a correlation of 0.8 (0.5) within a
 clip, a perfect model was told from real clips in 24 (4) of 30 tries by the Fréchet and in 18 by the kernel distance,
 when reference and control were windows of the same clips and windows were resampled. With a control of other clips, and
-clips left out: in 1 (0) of 40 and 1 (0) of 40, and never told to be nearer.
+clips left out: in 1 (0) of 40 and 1 (0) of 40, and never told to be nearer. At the paper's size (2048 windows of 490
+clips on either side, 400 features, 0.8) the Fréchet distances differ by -1.6 for want of clips; without the bias that
+is found -0.14 is left, with an interval of 0.23 to either side: told in none of 3 tries, nor at 0.5.
 """
 
 import math

@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import signal
@@ -130,6 +131,13 @@ def test_clips_of_two_recipes_do_not_mix(tmp_path):
     run(tmp_path, pieces)
     with pytest.raises(FetchError, match="made with size 64; delete train/"):
         run(tmp_path, pieces, Recipe(size=32))
+    path = tmp_path / "out" / "prepare.json"
+    made = json.loads(path.read_text())
+    path.write_text(
+        json.dumps({key: value for key, value in made.items() if key not in ("sound", "channel")})
+    )
+    with pytest.raises(FetchError, match="made with sound aac, channel mean; delete train/"):
+        run(tmp_path, pieces)
 
 
 def test_never_over_its_own_source(tmp_path):
