@@ -1,4 +1,8 @@
-"""Clips as the models want them: 10 fps, 16 kHz, square pictures, one mp4 file each, written whole or not at all."""
+"""Clips as the models want them: 10 fps, 16 kHz, square pictures, one mp4 file each, written whole or not at all.
+
+Their sound is lossless (FLAC), and their pictures are hard to tell from the source (H.264, CRF 16): they are trained
+on, and measured after an evaluation has sent them through its own codec, once more than generated clips.
+"""
 
 import errno
 import re
@@ -8,13 +12,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 
 from data_scripts.command import add_workers
 from data_scripts.parallel import each
 from data_scripts.published import FetchError
+from rflav_lib.av_files import SoundCodec
+from rflav_lib.av_sound import Channel
 from rflav_lib.files import is_made_of, read_json, stamp, whole, write_json
 from rflav_lib.image_codec import letterbox, to_uint8
 from rflav_lib.locks import held
@@ -23,6 +29,7 @@ from rflav_lib.media import Clip
 FRAMES_AT_ONCE = 16  # of a file; bounds the memory of long videos in high definition
 RESERVE = 200 * 10**6  # bytes that stay free on the disk
 PROBLEMS = "prepare-problems.txt"
+BEFORE = {"sound": "aac", "channel": "mean"}  # of clips that were made when there was nothing to choose
 DRAFT = re.compile(r"\..+-[0-9a-f]{8}\.mp4")  # see rflav_lib.files.whole
 
 
@@ -45,6 +52,8 @@ class Recipe:
         frame_rate, sample_rate: of what is written.
         crop: side in pixels of the square cut from the middle first; None takes all.
         crf: H.264 quality; 16 is hard to tell from the source.
+        sound: codec of the sound.
+        channel: of sound with several: "left", which is what the paper's protocol takes, or the "mean" of all.
     """
 
     size: int = 256
@@ -52,13 +61,15 @@ class Recipe:
     sample_rate: int = 16000
     crop: int | None = None
     crf: int = 16
+    sound: SoundCodec = "flac"
+    channel: Channel = "left"
 
     @classmethod
     def of(cls, options: Namespace, crop: int | None = None) -> Self:
         """From the command line. Raises ValueError for a size that no clip can have."""
         if options.size < 16 or options.size % 2:
             raise ValueError(f"--size must be even and at least 16, not {options.size}")
-        return cls(size=options.size, crop=crop)
+        return cls(size=options.size, crop=crop, channel=options.channel)
 
 
 def add_recipe(parser: ArgumentParser) -> None:
@@ -66,6 +77,10 @@ def add_recipe(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=int, default=256, help="side of the square in pixels (default: %(default)s)"
     )
+    parser.add_argument(
+        "--channel", choices=get_args(Channel), default="left",
+        help="of sound with several: the left one, as the paper's protocol has it, or the mean (default: %(default)s)",
+    )  # fmt: skip
     add_workers(parser)
 
 
@@ -126,9 +141,11 @@ def make(recipe: Recipe, piece: Piece) -> Path:
     rates = recipe.frame_rate, recipe.sample_rate
     clips = [
         Clip(_fitted(clip.frames, recipe), clip.waveform, *rates)
-        for clip in Clip.pieces(piece.source, FRAMES_AT_ONCE, *rates, piece.start, frames)
+        for clip in Clip.pieces(
+            piece.source, FRAMES_AT_ONCE, *rates, piece.start, frames, channel=recipe.channel
+        )
     ]
-    made = Clip.concatenate(clips).save(piece.target, crf=recipe.crf)
+    made = Clip.concatenate(clips).save(piece.target, crf=recipe.crf, sound_codec=recipe.sound)
     stamp(made, changed)
     return made
 
@@ -154,6 +171,7 @@ def _same_recipe(path: Path, recipe: Recipe) -> None:
         made = read_json(path, advice="delete it with train/ and test/")
         if not isinstance(made, dict):
             raise FetchError(f"{path}: holds no settings by name; delete it with train/ and test/")
+        made = BEFORE | made
         if made != asdict(recipe):
             changed = [
                 f"{key} {made.get(key)}" for key, value in asdict(recipe).items() if made.get(key) != value

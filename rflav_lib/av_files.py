@@ -8,6 +8,7 @@ import av
 import numpy as np
 
 Interpolation = Literal["nearest", "bicubic"]
+SoundCodec = Literal["aac", "flac"]
 
 AAC_BITS_PER_SECOND = 96_000  # near the most AAC allows for one channel at 16 kHz
 
@@ -30,8 +31,9 @@ def encode(
     scale: int,
     interpolation: Interpolation,
     crf: int,
+    sound_codec: SoundCodec,
 ) -> None:
-    """Write frames uint8 (k h w 3) and waveform float32 (s,) as H.264 and AAC, a frame of each in turn.
+    """Write frames uint8 (k h w 3) and waveform float32 (s,) as H.264 and AAC or FLAC, a frame of each in turn.
 
     AAC begins with 1024 samples of its own (64 ms at 16 kHz). The encoder dates them before zero and the
     mp4 edit list hides them, so players and decoders start at our first sample. No B-frames: then the picture
@@ -46,8 +48,11 @@ def encode(
         video = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "bf": "0"})
         video.width, video.height, video.pix_fmt = w * scale, h * scale, "yuv420p"
         video.codec_context.thread_count = 1
-        sound = container.add_stream("aac", rate=sample_rate, layout="mono")
-        sound.bit_rate = AAC_BITS_PER_SECOND
+        sound = container.add_stream(sound_codec, rate=sample_rate, layout="mono")
+        if sound_codec == "aac":
+            sound.bit_rate = AAC_BITS_PER_SECOND
+        else:
+            sound.format = "s16"
         waveform = np.clip(waveform, -1, 1)
         starts = [*(sample_at(number, frame_rate, sample_rate) for number in range(k)), len(waveform)]
         for number, pixels in enumerate(frames):

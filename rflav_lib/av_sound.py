@@ -5,7 +5,7 @@ from fractions import Fraction
 from itertools import chain
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -17,6 +17,9 @@ from rflav_lib.av_source import best_stream, decoded, opened, seek
 # Decoders remember, and so do resamplers: sound decoded from the middle of a file differs a little from the same
 # sound decoded from its beginning. So a file is always decoded in the same segments, each from a fixed point a
 # little before it, and what is read does not depend on where one began to read.
+Channel = Literal["mean", "left"]
+"""Of sound with several: the mean of all, or the first alone, as MM-Diffusion's evaluator takes it."""
+
 SEGMENT = 10  # s
 RUN_UP = 1  # s that the resampler hears before a segment; the decoder begins as long before that
 JITTER = 0.003  # s; WebM and Matroska round their time stamps to 1 ms: such steps are no gaps
@@ -24,8 +27,10 @@ GAP = 0.02  # s; a lost packet leaves at least so much missing
 LOUDEST = 16.0  # times full scale; only broken data is louder
 
 
-def sound(path: Path, info: MediaInfo, sample_rate: int, first: int = 0) -> Iterator[np.ndarray]:
-    """Pieces of the mono waveform float32, channels averaged, one after the other, from sample `first` on.
+def sound(
+    path: Path, info: MediaInfo, sample_rate: int, first: int = 0, channel: Channel = "mean"
+) -> Iterator[np.ndarray]:
+    """Pieces of the mono waveform float32, one after the other, from sample `first` on.
 
     Sample n is the instant `info.audio_start` + n / sample_rate; the last lies before `info.audio_end`.
     Memory does not grow with the file. WebM and Matroska date sound to the millisecond only, so there it is
@@ -40,7 +45,7 @@ def sound(path: Path, info: MediaInfo, sample_rate: int, first: int = 0) -> Iter
         number, skip = divmod(first, length)
         wanted = min(length, total - number * length) - skip
         last = number * length + skip + wanted >= total
-        yield from _segment(path, info, sample_rate, number, skip, wanted, last)
+        yield from _segment(path, info, sample_rate, channel, number, skip, wanted, last)
         first += wanted
 
 
@@ -57,7 +62,14 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
 
 
 def _segment(
-    path: Path, info: MediaInfo, sample_rate: int, number: int, skip: int, length: int, last: bool
+    path: Path,
+    info: MediaInfo,
+    sample_rate: int,
+    channel: Channel,
+    number: int,
+    skip: int,
+    length: int,
+    last: bool,
 ) -> Iterator[np.ndarray]:
     """Samples skip, skip + 1, ... of a segment, exactly `length`. The last segment is decoded to the file's end, to
     see that it can be.
@@ -71,7 +83,8 @@ def _segment(
     # more than is wanted must be heard: as much as the resampler's filter is long
     end = position + ceil((skip + length) * info.sample_rate / sample_rate) + info.sample_rate // 10
     resampler = av.AudioResampler("fltp", "mono", sample_rate)
-    for block in _blocks(_from(path, info, max(0, begin - RUN_UP), position), info.sample_rate // 4):
+    heard = _from(path, info, channel, max(0, begin - RUN_UP), position)
+    for block in _blocks(heard, info.sample_rate // 4):
         for resampled in resampler.resample(_frame(block, position, info.sample_rate)):
             samples = resampled.to_ndarray()[0]
             useful = samples[skip : skip + length]
@@ -99,7 +112,9 @@ def _blocks(pieces: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
         yield np.concatenate(parts)
 
 
-def _from(path: Path, info: MediaInfo, decode_from: int, begin: int) -> Iterator[np.ndarray]:
+def _from(
+    path: Path, info: MediaInfo, channel: Channel, decode_from: int, begin: int
+) -> Iterator[np.ndarray]:
     """Mono samples at the file's own rate, contiguous, the first of them number `begin`; `decode_from` in s."""
     rate = info.sample_rate
     position = None
@@ -111,7 +126,7 @@ def _from(path: Path, info: MediaInfo, decode_from: int, begin: int) -> Iterator
             raise MediaError(f"{path}: its sound has a gap of {step / rate:.2f} s at {frame.time:.2f} s")
         step = step if abs(step) > JITTER * rate else 0  # keep to the time stamps, but not to their rounding
         if position + step + frame.samples > begin:
-            samples = _mono(path, info, frame)
+            samples = _mono(path, info, channel, frame)
             if step:
                 samples = np.pad(samples, (max(0, step), 0))[max(0, -step) :]
             yield samples[max(0, begin - position) :]
@@ -136,8 +151,8 @@ def _frames(path: Path, instant: float | None) -> Iterator[Any]:
             return
 
 
-def _mono(path: Path, info: MediaInfo, frame: Any) -> np.ndarray:
-    """The mean of a frame's channels: float32 (s,)."""
+def _mono(path: Path, info: MediaInfo, channel: Channel, frame: Any) -> np.ndarray:
+    """The mean of a frame's channels, or the left one: float32 (s,)."""
     if frame.sample_rate != info.sample_rate or frame.layout.nb_channels != info.channels:
         raise MediaError(f"{path}: its sound changes rate or channels at {frame.time:.2f} s")
     samples = frame.to_ndarray()
@@ -147,7 +162,7 @@ def _mono(path: Path, info: MediaInfo, frame: Any) -> np.ndarray:
         samples = (samples.astype(np.float32) - 128) / 128
     elif np.issubdtype(samples.dtype, np.integer):
         samples = samples / np.float32(-np.iinfo(samples.dtype).min)
-    samples = samples.mean(axis=0, dtype=np.float32)
+    samples = samples[0].astype(np.float32) if channel == "left" else samples.mean(axis=0, dtype=np.float32)
     peak = np.abs(samples).max(initial=0)
     if not peak <= LOUDEST:  # NaN is not either
         raise MediaError(f"{path}: is damaged: sound of {peak:.3g} times full scale at {frame.time:.2f} s")

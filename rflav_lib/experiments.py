@@ -49,6 +49,7 @@ FINE_TUNED: dict[str, Any] = {
 }  # fmt: skip
 """What makes `configs/toy-landscape.yaml` train on from where it ended: for questions that only a good model can
 answer, such as what happens to it after the first window."""
+EQUAL = 1e-9  # of a value: rounding
 SIDES = ("picture", "sound")
 """What features and distances are taken of, see `windows`."""
 
@@ -164,10 +165,11 @@ def over_seeds(values: Sequence[float]) -> dict[str, float]:
     """Mean of one figure over trainings of different seeds, and its 95 % interval by Student's t.
 
     With three seeds the interval is 4.3 standard errors wide to either side: little is certain after three runs.
-    NaN at both ends for a single value.
+    NaN at both ends for a single value, and for equal ones, as shares of few clips may be by luck: that trainings do
+    not differ at all cannot be learned from them.
     """
     mean, count = float(np.mean(values)), len(values)
-    if count < 2:
+    if count < 2 or np.ptp(values) <= EQUAL * np.max(np.abs(values)):
         return {"value": mean, "low": math.nan, "high": math.nan}
     half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
     return {"value": mean, "low": mean - half, "high": mean + half}
@@ -176,22 +178,18 @@ def over_seeds(values: Sequence[float]) -> dict[str, float]:
 def kept(
     file: str | Path, work: Callable[[], dict[str, Any]], budget: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What `file` holds if it is there; else what `work` returns, written to it as JSON, whole or not at all.
+    """What `file` holds; if it is not there, what `work` returns is first written to it as JSON, whole or not at all.
 
     Raises:
         ValueError: a file that is not readable as JSON, or that does not hold the values of `budget`.
     """
     file = Path(file)
-    if file.is_file():
-        found = read_json(file, advice="delete it to measure anew")
-        if not isinstance(found, dict):
-            raise ValueError(f"{file}: holds no figures by name; delete it to measure anew")
-        for key, value in (budget or {}).items():
-            if found.get(key) != value:
-                raise ValueError(
-                    f"{file}: measured with {found.get(key)} {key}, not {value}; use another folder"
-                )
-        return found
-    result = work()
-    write_json(file, result)
-    return result
+    if not file.is_file():
+        write_json(file, work())
+    found = read_json(file, advice="delete it to measure anew")
+    if not isinstance(found, dict):
+        raise ValueError(f"{file}: holds no figures by name; delete it to measure anew")
+    for key, value in (budget or {}).items():
+        if found.get(key) != value:
+            raise ValueError(f"{file}: measured with {found.get(key)} {key}, not {value}; use another folder")
+    return found

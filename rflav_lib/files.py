@@ -3,12 +3,13 @@
 import ctypes
 import hashlib
 import json
+import math
 import os
 import shutil
 import stat
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -164,9 +165,27 @@ def read_json(path: str | Path, advice: str = "") -> Any:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write `content` as JSON, whole or not at all; its folder is made."""
+    """Write `content` as JSON, whole or not at all; its folder is made.
+
+    NaN, which JSON does not know, stands for what could not be measured: null is written for it.
+
+    Raises:
+        ValueError: an infinite number, which has no place in JSON; names the file, and where in `content` it is.
+    """
+    text = json.dumps(_measured(content, str(path)), indent=1, allow_nan=False)
     with whole(path) as draft:
-        draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        draft.write_text(text + "\n", encoding="utf-8")
+
+
+def _measured(content: Any, place: str) -> Any:
+    """The same with None for NaN."""
+    if isinstance(content, Mapping):
+        return {key: _measured(value, f"{place}: {key}") for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_measured(value, f"{place}: {number}") for number, value in enumerate(content)]
+    if isinstance(content, float) and math.isinf(content):
+        raise ValueError(f"{place}: is {content}, which JSON cannot hold; nothing is written")
+    return None if isinstance(content, float) and math.isnan(content) else content
 
 
 def json_digest(content: Any, digits: int = 8) -> str:

@@ -11,10 +11,10 @@ from typing import Any, Self, get_args
 import av
 import numpy as np
 
-from rflav_lib.av_files import Interpolation, MediaError, encode, sample_at
+from rflav_lib.av_files import Interpolation, MediaError, SoundCodec, encode, sample_at
 from rflav_lib.av_pictures import pictures
 from rflav_lib.av_probe import MediaInfo, frame_window, probe, require_both
-from rflav_lib.av_sound import sound
+from rflav_lib.av_sound import Channel, sound
 from rflav_lib.files import whole
 
 __all__ = ["Clip", "MediaError", "MediaInfo", "probe"]
@@ -90,11 +90,12 @@ class Clip:
         start: float = 0.0,
         frames: int | None = None,
         info: MediaInfo | None = None,
+        channel: Channel = "mean",
     ) -> Self:
         """Read the time that picture and sound of a file both cover, or a window of it.
 
         Frame k shows what is on the screen at (k + 1/2) / frame_rate, at its full size, upright, with square
-        pixels. Sound is resampled, and its channels averaged. The shared time is rounded to whole frames: up to
+        pixels. Sound is resampled and mono. The shared time is rounded to whole frames: up to
         half a frame at the end is filled (picture held, silence) or cut off. A window equals the same slice of
         the whole, bit for bit, and the file is decoded no further than it needs.
 
@@ -105,12 +106,13 @@ class Clip:
             start: s into the shared time, a multiple of a frame.
             frames: how many; None for all that follow.
             info: what `probe` said about the file, if that is known already.
+            channel: of sound with several: "mean" of all, or "left" alone.
 
         Raises:
             MediaError: no such file, not a media file, no video or no audio in it, or broken data.
             ValueError: rates that are none, a window that is not in the file.
         """
-        (clip,) = cls.pieces(path, None, frame_rate, sample_rate, start, frames, info)
+        (clip,) = cls.pieces(path, None, frame_rate, sample_rate, start, frames, info, channel)
         return clip
 
     @classmethod
@@ -123,6 +125,7 @@ class Clip:
         start: float = 0.0,
         frames: int | None = None,
         info: MediaInfo | None = None,
+        channel: Channel = "mean",
     ) -> Iterator[Self]:
         """What `read` reads, in clips of `frames_each` frames (the last may be shorter), one after the other.
 
@@ -145,7 +148,7 @@ class Clip:
         begin = round((info.start - info.audio_start) * sample_rate) + sample_at(
             first, frame_rate, sample_rate
         )
-        heard = sound(path, info, sample_rate, begin)
+        heard = sound(path, info, sample_rate, begin, channel)
         seen = pictures(path, info, frame_rate, first, count, to_end=frames is None)
         waveform = np.zeros(0, np.float32)
         for done in range(0, count, frames_each):
@@ -162,15 +165,21 @@ class Clip:
             waveform = waveform[there - here :]
 
     def save(
-        self, path: str | Path, scale: int = 1, interpolation: Interpolation = "nearest", crf: int = 16
+        self,
+        path: str | Path,
+        scale: int = 1,
+        interpolation: Interpolation = "nearest",
+        crf: int = 16,
+        sound_codec: SoundCodec = "aac",
     ) -> Path:
-        """Write H.264 (yuv420p) and AAC to an .mp4 file; sound and picture start together, to the sample.
+        """Write H.264 (yuv420p) and AAC or FLAC to an .mp4 file; sound and picture start together, to the sample.
 
         Args:
             path: ends in .mp4; appears whole or not at all.
             scale: whole factor by which the picture is enlarged, so that 64x64 plays large.
             interpolation: how it is enlarged.
             crf: H.264 quality, 0 (lossless) to 51.
+            sound_codec: "aac", which everything plays, or "flac", which loses nothing but what is below 16 bits.
 
         Returns:
             The path. Samples beyond [-1, 1] are clipped in the file.
@@ -203,6 +212,7 @@ class Clip:
                     scale,
                     interpolation,
                     crf,
+                    sound_codec,
                 )
         except (OSError, av.FFmpegError) as error:
             raise MediaError(f"{path}: cannot be written: {error}") from error

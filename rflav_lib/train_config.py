@@ -80,6 +80,8 @@ class TrainConfig(YamlConfig):
     max_steps: int = 5000
     learning_rate: float = 1e-3
     warmup_steps: int = 200
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.99
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     ema_decay: float = 0.999
@@ -137,6 +139,8 @@ class TrainConfig(YamlConfig):
             ),
             ("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)"),
             ("learning_rate", 0 < self.learning_rate < float("inf"), "above 0, and finite"),
+            ("adam_beta1", 0 <= self.adam_beta1 < 1, "in [0, 1)"),
+            ("adam_beta2", 0 <= self.adam_beta2 < 1, "in [0, 1)"),
             ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least 0, and finite"),
             (
                 "mlp_ratio",

@@ -38,7 +38,7 @@ from rflav_lib.transformer import RFLAVTransformer
 from rflav_lib.vocoder import GriffinLim
 
 NEGLIGIBLE_WEIGHT = 1e-12  # far below float32's rounding of a loss
-BETAS = (0.9, 0.99)
+BETAS = (TrainConfig.adam_beta1, TrainConfig.adam_beta2)  # of runs whose config does not say otherwise
 
 MODEL_KEYS = (
     "patch_size", "hidden_size", "depth", "num_heads", "mlp_ratio", "window", "n_mels", "class_dropout",
@@ -248,7 +248,7 @@ def prepared_for_speed(
     optimizer = torch.optim.AdamW(
         model.parameters(),
         config.learning_rate,
-        betas=BETAS,
+        betas=(config.adam_beta1, config.adam_beta2),
         weight_decay=config.weight_decay,
         fused=config.fused_optimizer,
     )

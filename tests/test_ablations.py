@@ -80,8 +80,8 @@ def runs_of(**distances):
 @pytest.mark.parametrize(
     ("theirs", "told", "agrees"),
     [
-        ((9.0, 9.1, 8.9), "farther", "yes"),
-        ((2.0, 2.1, 1.9), "nearer", "no"),
+        ((9.0, 9.2, 8.8), "farther", "yes"),
+        ((2.0, 2.2, 1.8), "nearer", "no"),
         ((5.0, 9.0, 1.0), "undecided", "cannot"),
     ],
 )
@@ -102,9 +102,9 @@ def test_no_verdict_from_one_seed_nor_where_the_paper_has_no_figure():
 
 
 def test_differences_are_taken_seed_by_seed():
-    runs = runs_of(base=(1.0, 11.0, 21.0), average=(2.0, 12.0, 22.0))
+    runs = runs_of(base=(1.0, 11.0, 21.0), average=(2.0, 12.1, 21.9))
     found = ablations_view.difference(runs, "average", "base", "picture distance")
-    assert found == pytest.approx({"value": 1, "low": 1, "high": 1})
+    assert found["value"] == pytest.approx(1) and 0.7 < found["low"] < 0.8 < found["high"] < 1.3
 
 
 def test_intervals_are_cut_where_no_figure_can_lie():
@@ -113,12 +113,12 @@ def test_intervals_are_cut_where_no_figure_can_lie():
 
 
 def test_the_figure_shows_every_seed_and_colours_what_was_found():
-    content = runs_of(**{"base": (5.0, 5.1, 4.9), "window-20": (9.0, 9.1, 8.9), "a2v": (5.0, 9.0, 1.0)})
+    content = runs_of(**{"base": (5.0, 5.1, 4.9), "window-20": (9.0, 9.2, 8.8), "a2v": (5.0, 9.0, 1.0)})
     runs = [{"setting": name, "seed": s, "figures": f} for name, of in content.items() for s, f in of.items()]
     picture, sound = ablations_view.differences({"runs": runs}, Figure()).axes
     assert [label.get_text() for label in picture.get_yticklabels()] == ["window-20 - base", "a2v - base"]
     dots = [line for line in picture.lines if line.get_marker() == "o"]
-    assert np.allclose(dots[0].get_xdata(), 4) and sorted(dots[1].get_xdata()) == pytest.approx(
+    assert np.allclose(dots[0].get_xdata(), [4, 4.1, 3.9]) and sorted(dots[1].get_xdata()) == pytest.approx(
         [-3.9, 0, 3.9]
     )
     colours = [line.get_color() for line in dots]
@@ -130,7 +130,12 @@ def test_the_figure_shows_every_seed_and_colours_what_was_found():
 def test_over_seeds_is_students_interval():
     found = experiments.over_seeds([1.0, 2.0, 3.0])
     assert found["value"] == 2 and found["high"] - 2 == pytest.approx(4.303 / math.sqrt(3), rel=1e-3)
-    assert math.isnan(experiments.over_seeds([1.0])["low"])
+    for equal in ([1.0], [89.0, 89.0, 89.0], [0.1 + 0.2, 0.3], [0.0, 0.0]):
+        found = experiments.over_seeds(equal)
+        assert math.isnan(found["low"]) and math.isnan(found["high"]), (
+            "an interval of no width would say too much"
+        )
+        assert found["value"] == pytest.approx(equal[0])
 
 
 def test_costs_follow_the_steps_the_window_and_the_way_back():

@@ -1,16 +1,19 @@
 """Files appear whole or not at all."""
 
+import json
+import math
 import os
 import stat
 from argparse import ArgumentParser
 from pathlib import Path
 
 import html_site
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from rflav_lib import train_codec
+from rflav_lib import ROOT, train_codec
 from rflav_lib.data.toy import make_clip
 from rflav_lib.files import json_digest, output_file, whole, whole_folder, write_json
 from rflav_lib.metrics import toy_classifier
@@ -213,3 +216,26 @@ def test_a_digest_is_of_the_value_whatever_the_order_of_its_keys():
     assert json_digest({"b": None, "a": (1, "x")}) == "8401963c"
     assert json_digest({"a": [1, "x"], "b": None}, 16) == "8401963c5b51c522"
     assert json_digest({"a": [1, "y"], "b": None}) != "8401963c"
+
+
+def test_what_could_not_be_measured_is_null_and_what_is_infinite_is_refused(tmp_path):
+    path = tmp_path / "out.json"
+    write_json(path, {"figures": [{"value": math.nan}, (1.5, np.float64("nan"), None)], "of": 3})
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == {
+        "figures": [{"value": None}, [1.5, None, None]],
+        "of": 3,
+    }
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"out.json: figures: 1: is -inf, which JSON cannot hold"):
+        write_json(path, {"figures": [1.0, -math.inf]})
+    assert path.read_bytes() == before
+
+
+def test_results_are_json_for_every_reader():
+    files = sorted((ROOT / "results").glob("*.json"))
+    assert len(files) > 20
+    for path in files:
+        json.loads(
+            path.read_text(encoding="utf-8"),
+            parse_constant=lambda word, path=path: pytest.fail(f"{path}: {word}"),
+        )

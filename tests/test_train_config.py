@@ -3,12 +3,14 @@
 from dataclasses import asdict, fields
 
 import pytest
+import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
 from rflav_lib import ROOT
 from rflav_lib.released import AUDIO_SCALES
 from rflav_lib.train_config import TrainConfig
+from rflav_lib.train_run import prepared_for_speed
 
 TRAINING = [
     path for path in sorted((ROOT / "configs").glob("*.yaml")) if not path.stem.startswith("evaluate-")
@@ -79,6 +81,7 @@ def test_changes_override_the_file():
         ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
         ({"learning_rate": float("inf")}, "learning_rate must be above 0, and finite, not inf"),
         ({"weight_decay": float("inf")}, "weight_decay must be at least 0, and finite"),
+        ({"adam_beta2": 1.0}, "adam_beta2 must be in .0, 1., not 1.0"),
         ({"audio_scale": float("inf")}, "audio_scale must be above 0, and finite"),
         ({"mlp_ratio": 0.0}, "mlp_ratio must be above 0"),
         ({"mlp_ratio": 0.001}, "mlp_ratio must be .* at least 1 / hidden_size, 0.0052, not 0.001"),
@@ -122,6 +125,16 @@ def test_changes_override_the_file():
 def test_bad_values_are_named(values, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig.from_mapping(values)
+
+
+def test_the_betas_are_the_optimizers_and_runs_from_before_they_could_be_chosen_go_on():
+    config = TrainConfig(adam_beta1=0.8, adam_beta2=0.95)
+    _, optimizer = prepared_for_speed(torch.nn.Linear(2, 2), config)
+    assert optimizer.param_groups[0]["betas"] == (0.8, 0.95)
+    stored = {key: value for key, value in asdict(TrainConfig()).items() if not key.startswith("adam_")}
+    assert TrainConfig().differences(stored, 1, 1, "run") == []
+    with pytest.raises(ValueError, match="adam_beta2 0.99 -> 0.95"):
+        config.differences(stored, 1, 1, "run")
 
 
 def test_a_cache_has_clips_of_its_own_and_any_seed_may_draw_from_it():

@@ -10,8 +10,9 @@ that begins one frame beside a copy is as far from it as other clips are: at eve
 0.6 to 0.7 instead of 1. And features tell too much: the toy model's codecs alone, with nothing generated, move the
 features of the toy classifier by 0.14 (picture) and 0.25 (sound), while unseen clips lie 0.09 and 0.03 from the nearest
 training window, so that copies have a chance of 0.53 and 0.38. In pixels they are at 1.8 grey levels, unseen clips at
-11: a chance of 1.00. The vocoder costs more: by loudness in 64 bands it is 0.53 (256 copies), which
-the report says beside the samples' own.
+11: a chance of 1.00. The vocoder costs more: by loudness in 64 bands it is 0.53 (256 copies). All that beside unseen
+clips as they are; the check sends these through the codecs too (`memorisation.py`), and the report says what chance
+copies then have.
 """
 
 from collections.abc import Iterator

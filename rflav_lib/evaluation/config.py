@@ -104,7 +104,7 @@ class EvaluateConfig(YamlConfig):
 
     networks: str = "toy"  # published, stand-ins or toy
     allow_silence: bool = False
-    resamples: int = 100  # bootstrap draws of each interval
+    resamples: int = 100  # parts of the clips, at most, that are left out in turn for each interval; 0: none
     extrapolate: bool = False  # also the distance at 1/N -> 0
     pairs: int = 4  # drawn in the picture of the memorisation check
 
@@ -139,6 +139,9 @@ class EvaluateConfig(YamlConfig):
             for key in ("batch", "source_size", "size", "toy_clips")
         ]
         checks += [(key, getattr(self, key) >= 0, "at least 0") for key in ("seed", "resamples", "pairs")]
+        checks += [
+            ("resamples", self.resamples != 1, "0, or at least 2: a part is left out, and others stay")
+        ]
         checks += self._training_checks()
         for key, holds, wanted in checks:
             if not holds:

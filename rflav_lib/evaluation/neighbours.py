@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Neighbours:
-    """Of every row's samples, of the unseen real clips ("held-out"), and of copies of training windows."""
+    """Of every row's samples, and, through each checkpoint's codecs, of unseen real clips and of training windows."""
 
     def __init__(self, evaluation: "Evaluation") -> None:
         self.evaluation, self.sets, self.bank = evaluation, evaluation.sets(), evaluation.bank
@@ -48,37 +48,42 @@ class Neighbours:
             measure = self.spaces(key)[space]
             keys = [
                 each
-                for each in (*self.evaluation.samplers, "held-out", *self.evaluation.copy_sets())
+                for each in (*self.evaluation.samplers, *self.evaluation.coded_sets())
                 if space in self.spaces(each)
             ]
             samples = torch.cat([self.points(each, measure) for each in keys])
             found = nearest_of_parts(samples, self.bank.parts(measure))
-            both = (part.split(self.evaluation.config.samples) for part in (found.index, found.distance))
+            lengths = [self.sets[each].samples for each in keys]
+            both = (part.split(lengths) for part in (found.index, found.distance))
             self._found[space] = {each: Nearest(*parts) for each, *parts in zip(keys, *both, strict=True)}
         return self._found[space][key]
 
     def copying(self, key: str) -> dict[str, Any]:
         """Of a row: the figure of each space, and beside it that of copies."""
-        copies = self.evaluation.copies_key(self.evaluation.samplers[key].row)
+        row = self.evaluation.samplers[key].row
+        copies, unseen = (self.evaluation.coded_key(kind, row) for kind in ("copies", "held-out"))
         return {
-            space: {**self._figure(key, space), "copies": self._figure(copies, space)}
+            space: {**self._figure(key, unseen, space), "copies": self._figure(copies, unseen, space)}
             for space in self.spaces(key)
         }
 
-    def _figure(self, key: str, space: str) -> dict[str, Any]:
-        resamples = self.evaluation.config.resamples
-        return asdict(copying(self.nearest(key, space), self.nearest("held-out", space), resamples))
+    def _figure(self, key: str, unseen: str, space: str) -> dict[str, Any]:
+        config, both = self.evaluation.config, (key, unseen)
+        ours, theirs = (self.nearest(each, space) for each in both)
+        clips = self.evaluation.clips(key), self.evaluation.clips(unseen)
+        return asdict(copying(ours, theirs, config.resamples, config.seed, clips))
 
     def draw(self, key: str, path: Path) -> None:
         """The closest pairs of a row in pixels, and the closest unseen real clip."""
         count, space = min(self.evaluation.config.pairs, self.evaluation.config.samples), SEEN.name
         if space not in self.spaces(key) or not count:
             return
-        samples, unseen = (self.nearest(each, space) for each in (key, "held-out"))
+        beside = self.evaluation.coded_key("held-out", self.evaluation.samplers[key].row)
+        samples, unseen = (self.nearest(each, space) for each in (key, beside))
         order = samples.distance.argsort()[:count].tolist()
         pairs = [self._pair("sample", self.sets[key], number, samples, space) for number in order]
         closest = int(unseen.distance.argmin())
-        pairs.append(self._pair("unseen real clip", self.sets["held-out"], closest, unseen, space))
+        pairs.append(self._pair("unseen real clip", self.sets[beside], closest, unseen, space))
         draw_pairs(pairs, path)
 
     def _pair(self, what: str, clips: ClipSet, number: int, found: Nearest, space: str) -> Pair:

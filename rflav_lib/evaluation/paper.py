@@ -44,6 +44,22 @@ STEPS: dict[str, dict[int, Printed]] = {  # Table 2, RFLAV
         200: _printed(80.19, 3.30, 9.88),
     },
 }
+OTHERS: dict[str, dict[str, Printed]] = {  # Table 2; of Wang et al. as they have printed it themselves
+    "MM-Diffusion, 426 M, 25 steps": {
+        "aist": _printed(224.14, 50.52, 11.41),
+        "landscape": _printed(177.29, 7.63, 9.73),
+    },
+    "Wang et al., 931 M, 250 steps": {
+        "aist": _printed(68.88, 21.01, 10.17),
+        "landscape": _printed(172.69, 15.41, 11.17),
+    },
+}
+OTHERS_CONDITIONAL: dict[str, dict[str, Printed]] = {  # Table 3; as they have printed it themselves
+    "Kim et al., 731 M, 250 steps": {
+        "aist": _printed(38.04, 5.27, 1.10),
+        "landscape": _printed(86.79, 4.30, 0.78),
+    },
+}
 CONDITIONAL: dict[str, dict[int, Printed]] = {  # Table 3, RFLAV: FVD and KVD of A2V, FAD of V2A
     "aist": {200: _printed(46.81, 8.72, 8.52)},
     "landscape": {200: _printed(94.47, 4.00, 9.34)},

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from rflav_lib.evaluation.differs import JACKKNIFE
 from rflav_lib.evaluation.neighbours import Neighbours
 from rflav_lib.evaluation.scoring import score_all
 from rflav_lib.evaluation.tables import FORMAT, tables, write_tables
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 def finish(evaluation: "Evaluation", command: str, device: str) -> tuple[dict[str, Any], str]:
     """Compute the distances, write all files, and return the results and the tables."""
     config, folder = evaluation.config, evaluation.folder
+    drawn = {name: windows for name, windows in vars(evaluation.windows).items() if windows}
     rows = {key: evaluation.measured(key) for key in evaluation.samplers}
     figures, told = score_all(
-        evaluation.read, evaluation.measured("control"), rows, config.resamples, config.seed,
-        config.extrapolate,
+        evaluation.read, evaluation.clips, evaluation.measured("control"), rows, config.resamples,
+        config.seed, config.extrapolate,
     )  # fmt: skip
     neighbours = Neighbours(evaluation) if config.held_out else None
     results: dict[str, Any] = {
@@ -29,6 +31,10 @@ def finish(evaluation: "Evaluation", command: str, device: str) -> tuple[dict[st
         "config": config.as_mapping(),
         "provenance": provenance(device),
         "versions": dict(library_versions()),
+        "intervals": JACKKNIFE,
+        "source": asdict(evaluation.sources["seen"].coding),
+        "windows": {name: len(windows) for name, windows in drawn.items()},
+        "clips": {name: len({window.clip for window in windows}) for name, windows in drawn.items()},
         "real": {"name": "real against real", "figures": figures["control"]},
         "rows": [],
         "warnings": told,

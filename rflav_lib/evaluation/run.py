@@ -29,6 +29,7 @@ from rflav_lib.evaluation.work import (
 from rflav_lib.files import read_json, whole
 from rflav_lib.media import Clip
 from rflav_lib.metrics.feature_set import FeatureSet, comparable_versions
+from rflav_lib.metrics.jackknife import Clips, alone
 
 
 class Evaluation:
@@ -97,14 +98,12 @@ class Evaluation:
         return read_fusions(path)
 
     def real_sets(self) -> dict[str, tuple[ClipSet, Make]]:
-        """reference, control and, if asked for, held-out: with what makes them."""
+        """reference and control, with what makes them."""
         lists = {"reference": self.windows.reference, "control": self.windows.control}
-        if self.config.held_out:
-            lists["held-out"] = self.windows.held_out
         return {key: self._real_set(key, windows) for key, windows in lists.items()}
 
     def _real_set(self, key: str, windows: Sequence[Window]) -> tuple[ClipSet, Make]:
-        source = self.sources.get(key, self.sources["seen"])
+        source = self.sources["seen"]
 
         def recipe(numbers: range) -> dict[str, Any]:
             return {"data": source.name, "windows": [windows[number].as_list() for number in numbers]}
@@ -112,7 +111,9 @@ class Evaluation:
         def make(numbers: Sequence[int]) -> list[Clip]:
             return [self.treatment(source.read(windows[number])) for number in numbers]
 
-        return self._set(key, f"{source.name}, real ({key})", recipe), make
+        files = "" if source.coding.codec == "none" else f", from {source.coding.codec}"
+        name = f"{source.name}, real ({key}){files}"
+        return self._set(key, name, recipe, len(windows)), make
 
     def row_sets(self) -> dict[str, tuple[ClipSet, Make]]:
         """One for each row."""
@@ -120,7 +121,7 @@ class Evaluation:
         for row in self.config.rows:
             sampler = self.samplers[self.row_key(row)]
             found[self.row_key(row)] = (
-                self._set(self.row_key(row), f"{row.name}, generated", sampler.recipe),
+                self._set(self.row_key(row), f"{row.name}, generated", sampler.recipe, self.config.samples),
                 partial(_treated, sampler.make, self.treatment),
             )
         return found
@@ -134,22 +135,37 @@ class Evaluation:
         return TrainingBank(config.data, parts, config.frames, self.treatment, self.folder / "bank")
 
     @staticmethod
-    def copies_key(row: Row) -> str:
-        """Names the set of copies that goes through the codecs of the row's checkpoint."""
-        return f"copies-{hashlib.sha256(row.checkpoint.encode()).hexdigest()[:8]}"
+    def coded_key(kind: str, row: Row) -> str:
+        """Names the set of "copies", or of "held-out" clips, that goes through the codecs of the row's checkpoint."""
+        return f"{kind}-{hashlib.sha256(row.checkpoint.encode()).hexdigest()[:8]}"
 
-    def copy_sets(self) -> dict[str, tuple[ClipSet, Make]]:
-        """If the memorisation check is asked for, one for each checkpoint."""
+    def coded_sets(self) -> dict[str, tuple[ClipSet, Make]]:
+        """If the memorisation check is asked for, copies and held-out clips for each checkpoint."""
         found: dict[str, tuple[ClipSet, Make]] = {}
+        lists = {"copies": self.windows.copies, "held-out": self.windows.held_out}
         for sampler in self.samplers.values() if self.config.held_out else ():
-            key, windows = self.copies_key(sampler.row), self.windows.copies
-            if key not in found:
-                name = f"{self.sources['copies'].name}, through {sampler.row.checkpoint}"
-                make = partial(_treated, partial(sampler.copies, windows), self.treatment)
-                found[key] = self._set(key, name, partial(sampler.copies_recipe, windows)), make
+            for kind, windows in lists.items():
+                key, source = self.coded_key(kind, sampler.row), self.sources[kind]
+                if key not in found:
+                    name = f"{source.name}, through {sampler.row.checkpoint}"
+                    make = partial(_treated, partial(sampler.coded, source, windows), self.treatment)
+                    recipe = partial(sampler.coded_recipe, windows)
+                    found[key] = self._set(key, name, recipe, len(windows)), make
         return found
 
-    def _set(self, key: str, name: str, recipe: Callable[[range], dict[str, Any]]) -> ClipSet:
+    def clips(self, key: str) -> Clips:
+        """The clip of each window of a set; of samples, the one that they were made for, if any."""
+        if key in self.samplers:
+            given = self.samplers[key].row.task != "joint"
+            return (
+                [window.clip for window in self.windows.conditions]
+                if given
+                else alone(self.config.samples, key)
+            )
+        kind = key.rpartition("-")[0] or key  # of coded sets: without the checkpoint
+        return [window.clip for window in getattr(self.windows, kind.replace("-", "_"))]
+
+    def _set(self, key: str, name: str, recipe: Callable[[range], dict[str, Any]], samples: int) -> ClipSet:
         path = {
             "resize": self.treatment.resize_name,
             "codec": self.treatment.codec_name,
@@ -157,13 +173,13 @@ class Evaluation:
         }
         # a shard is one batch: the last bits of a sample may depend on how many are made beside it
         return ClipSet(
-            self.folder / "clips" / key, name, self.config.samples, self.config.batch,
+            self.folder / "clips" / key, name, samples, self.config.batch,
             lambda numbers: {**recipe(numbers), **path},
         )  # fmt: skip
 
     def made(self) -> dict[str, tuple[ClipSet, Make]]:
         """Every set, with what makes it."""
-        return {**self.real_sets(), **self.row_sets(), **self.copy_sets()}
+        return {**self.real_sets(), **self.row_sets(), **self.coded_sets()}
 
     def sets(self) -> dict[str, ClipSet]:
         """Every set, without what makes it."""
@@ -180,7 +196,7 @@ class Evaluation:
             job
             for key, clips in self.sets().items()
             for measure in self.measured(key)
-            if self.bank.has_features or key not in self.copy_sets()
+            if self.bank.has_features or key not in self.coded_sets()
             for job in features.jobs(clips, measure, self.folder / "features")
         ]
 

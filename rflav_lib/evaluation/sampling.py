@@ -131,21 +131,26 @@ class RowSampler:
             dtype=torch.bfloat16 if self.precision == "bf16" else None,
         )
 
-    def copies_recipe(self, windows: Sequence[Window], numbers: range) -> dict[str, Any]:
-        """All that decides `copies` of these windows."""
+    def coded_recipe(self, windows: Sequence[Window], numbers: range) -> dict[str, Any]:
+        """All that decides what `coded` makes of these windows."""
         return {
             "weights": self.facts["weights"],
             "windows": [windows[number].as_list() for number in numbers],
         }
 
     @torch.no_grad()
-    def copies(self, windows: Sequence[Window], numbers: Sequence[int]) -> list[Clip]:
+    def coded(self, source: Source, windows: Sequence[Window], numbers: Sequence[int]) -> list[Clip]:
         """Real windows through the model's codecs, there and back: what it would make if it made them again.
+
+        Args:
+            source: of the windows.
+            windows: some of it.
+            numbers: which of them.
 
         Raises:
             ValueError: clips of another size or rate than the model's.
         """
-        pipeline, clips = self.pipeline, [self.source.read(windows[number]) for number in numbers]
+        pipeline, clips = self.pipeline, [source.read(windows[number]) for number in numbers]
         frames = [given_video(clip, pipeline.frame_size, pipeline.mel) for clip in clips]
         sounds = torch.stack([torch.from_numpy(np.clip(clip.waveform, -1, 1)) for clip in clips])
         video = torch.stack([encode_frames(pipeline.vae, each) for each in frames])

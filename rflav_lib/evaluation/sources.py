@@ -8,13 +8,29 @@ from typing import Protocol
 import numpy as np
 
 from rflav_lib import ROOT
+from rflav_lib.av_probe import MediaInfo
 from rflav_lib.data.clips import ClipFolder
 from rflav_lib.data.seeds import UNSEEN_SEED
 from rflav_lib.data.toy import CLASSES, draw_label, make_clip
 from rflav_lib.evaluation.config import EvaluateConfig
+from rflav_lib.files import read_json
 from rflav_lib.media import Clip
+from rflav_lib.metrics.audioclip import BATCH as AUDIOCLIP_BATCH
 
 DRAWS = {"train": 0, "conditions": 1, "held-out": 2, "copies": 3}  # a stream of random numbers each
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How real clips were coded before the evaluation reads them.
+
+    Attributes:
+        codec: of their files; "none" of clips that come from no file.
+        channel: what is heard of several: "left", "mean"; "one" where there is one.
+    """
+
+    codec: str = "none"
+    channel: str = "one"
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,7 @@ class Source(Protocol):
 
     name: str
     class_names: tuple[str, ...]
+    coding: Coding
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -60,7 +77,7 @@ class FolderSource:
         self.folder = ClipFolder(root, split, frames=frames, size=size)
         self.name, self.class_names = f"{root.name}, {split}", tuple(self.folder.class_names)
         self._files = {str(file.path.relative_to(root)): file for file in self.folder.files}
-        self._root = root
+        self._root, self.coding = root, _coding(root, self.folder.files[0].info)
         self._ends = np.cumsum([file.frames - frames + 1 for file in self.folder.files])
 
     def __len__(self) -> int:
@@ -79,6 +96,19 @@ class FolderSource:
         return self.folder.read(self._files[window.clip], window.start, self.folder.frames)
 
 
+def _coding(root: Path, info: MediaInfo) -> Coding:
+    """As `prepare` has noted it; of clips that it did not make, as the first file has it."""
+    if not (path := root / "prepare.json").is_file():
+        channel = "mean" if info.channels > 1 else "one"  # see Clip.read
+        return Coding(f"{info.video_codec} + {info.audio_codec}, as they came", channel)
+    recipe = read_json(path, advice="delete it with train/ and test/, and prepare them anew")
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path}: holds no settings by name; delete it with train/ and test/")
+    # what earlier clips were made with, when there was nothing to choose
+    sound, channel = recipe.get("sound", "aac"), recipe.get("channel", "mean")
+    return Coding(f"H.264 CRF {recipe.get('crf')} + {str(sound).upper()}", str(channel))
+
+
 @dataclass(frozen=True)
 class ToyPart:
     """Clips 0 to `clips` - 1 of one seed of a toy world, of `clip_frames` frames each: what one training run draws."""
@@ -90,6 +120,8 @@ class ToyPart:
 
 class ToySource:
     """Windows of the clips of a toy world, part after part, as training draws them; or of unseen ones."""
+
+    coding = Coding()
 
     def __init__(self, world: str, parts: Sequence[ToyPart], frames: int, split: str) -> None:
         self.name, self.class_names = f"{world}, {split}", CLASSES[world]
@@ -158,9 +190,14 @@ def draw(source: Source, draw_name: str, count: int, seed: int) -> list[Window]:
     return [source.window(int(number)) for number in order[:count]]
 
 
+def _at_most(count: int, there: int) -> int:
+    """As many as asked for, or there are (AIST++'s 20 test clips have some 1,600 windows), in AudioCLIP's batches."""
+    return count if there >= count else there - there % AUDIOCLIP_BATCH if there >= AUDIOCLIP_BATCH else there
+
+
 @dataclass(frozen=True)
 class Windows:
-    """The drawn windows of an evaluation: N each.
+    """The drawn windows of an evaluation: N each, of `held_out` as many as there are, if those are fewer.
 
     reference and control are the two halves of one draw without repetition, `conditions` are of the same split (they
     give joint samples their class, a2v its sound, v2a its picture). For the memorisation check there are `held_out`, of
@@ -182,7 +219,8 @@ class Windows:
         if held_out is None:
             return cls(both[0::2], both[1::2], conditions, [], [])
         copies = draw(open_training(config, seen), "copies", n, seed)
-        return cls(both[0::2], both[1::2], conditions, draw(held_out, "held-out", n, seed), copies)
+        unseen = draw(held_out, "held-out", _at_most(n, len(held_out)), seed)
+        return cls(both[0::2], both[1::2], conditions, unseen, copies)
 
     def as_json(self) -> dict[str, list]:
         """Lists of [clip, first frame, class]."""

@@ -82,7 +82,7 @@ def _merged(runs: Sequence[Run]) -> list[Run]:
     groups: dict[str, Run] = {}
     for run in runs:
         settings = {key: value for key, value in run["config"].items() if key not in free}
-        key = json.dumps([settings, run["versions"]], sort_keys=True)
+        key = json.dumps([settings, run["versions"], run.get("intervals")], sort_keys=True)
         if key in groups:
             known = groups[key]
             rows = known["rows"] + [row for row in run["rows"] if row not in known["rows"]]
@@ -119,8 +119,10 @@ def _metrics(rows: Sequence[TableRow]) -> list[str]:
     return [metric for metric in METRICS if any(metric in row["figures"] for row in rows)]
 
 
-def _compared(title: str, run: Run, rows: Sequence[Line], first: str) -> str:
-    """A table of rows, ours on the left, the paper's on the right."""
+def _compared(
+    title: str, run: Run, rows: Sequence[Line], first: str, others: dict[str, paper.Printed] | None = None
+) -> str:
+    """A table of rows, ours on the left, the paper's on the right; below, others' models, of which the paper tells."""
     metrics = _metrics([row for _, row, _ in rows])
     head = [first, *(_column_title(run, metric) for metric in metrics)]
     floor = "fad_mmd" in metrics
@@ -133,6 +135,8 @@ def _compared(title: str, run: Run, rows: Sequence[Line], first: str) -> str:
             itself = figures.get("fad_mmd", {}).get("self_distance")
             line.append("–" if itself is None else f"{itself:.4g}" if abs(itself) > ROUNDING else "0")
         lines.append([*line, *_printed_cells(printed)])
+    for name, printed in (others or {}).items():
+        lines.append([f"paper: {name}", *["–"] * (len(metrics) + floor), *_printed_cells(printed)])
     return f"**{title}**\n\n{markdown_table(head, lines)}"
 
 
@@ -172,7 +176,8 @@ def _table_1b(run: Run) -> str:
 
 def _table_2(run: Run) -> str:
     beside = run["config"]["beside"]
-    lines: list[Line] = [("real against real", run["real"], paper.REAL[beside])]
+    # as the paper has it: two draws of windows, of which clips have some in both
+    lines: list[Line] = [("real against real, from the same clips", run["real"], paper.REAL[beside])]
     for row in _joint(run):
         same = row["window"] == PRINTED_WINDOW and row["fusion"] == paper.REFERENCE
         lines.append(
@@ -182,7 +187,9 @@ def _table_2(run: Run) -> str:
                 paper.STEPS[beside].get(row["steps"]) if same else None,
             )
         )
-    return _compared(f"Table 2: joint generation (paper: {paper.SETS[beside]})", run, lines, "")
+    return _compared(
+        f"Table 2: joint generation (paper: {paper.SETS[beside]})", run, lines, "", _of(paper.OTHERS, beside)
+    )
 
 
 def _table_3(run: Run) -> str:
@@ -198,12 +205,16 @@ def _table_3(run: Run) -> str:
             printed = {key: printed[key] for key in made}
         lines.append((f"{row['name']}, {row['task'].upper()}, {row['steps']} steps", row, printed))
     title = f"Table 3: one side for the other (paper: {paper.SETS[beside]}, 200 steps)"
-    return _compared(title, run, lines, "")
+    return _compared(title, run, lines, "", _of(paper.OTHERS_CONDITIONAL, beside))
+
+
+def _of(others: dict[str, dict[str, paper.Printed]], beside: str) -> dict[str, paper.Printed]:
+    return {name: printed[beside] for name, printed in others.items()}
 
 
 def _told_from_real(run: Run) -> str:
     head, lines = verdicts.told_from_real(run)
-    return f"{verdicts.TOLD}\n\n{markdown_table(head, lines)}" if lines else ""
+    return f"{verdicts.told_text(run)}\n\n{markdown_table(head, lines)}" if lines else ""
 
 
 def _memorisation(run: Run) -> str:

@@ -24,6 +24,7 @@ SAMPLE_RATE = 44_100
 FULL_SCALE = 32_768
 FRAME, HOP, PADDED, BINS = 1654, 561, 2048, 1025  # samples, samples, samples, bins
 BAND = 341  # bins of each of the three channels
+BATCH = 8  # clips at a time, as MM-Diffusion runs it, on whose statistics its features depend
 SILENT_POWER = 1e-18  # stands where the power is exactly 0; smaller powers stay as they are
 OPTIONAL = ("window", "fbsp.bias")  # fixed by definition; some files lack them
 
@@ -120,7 +121,7 @@ class AudioCLIP(FeatureNetwork):
             raise ValueError(f"mode must be 'exact' or 'mm_diffusion', not {mode!r}")
         self.weights, self.mode = weights, mode
         self.name = MODE_NAMES[mode]
-        self.batch_size = 8 if mode == "mm_diffusion" else None
+        self.batch_size = BATCH if mode == "mm_diffusion" else None
         window = blackmanharris(FRAME, sym=False).astype(np.float32)
         self.register_buffer("window", torch.from_numpy(window))
         trunk = ResNet(Bottleneck, [3, 4, 6, 3], num_classes=self.width, groups=32, width_per_group=4)

@@ -22,7 +22,7 @@ from rflav_lib.metrics.distances import (
     kernels,
 )
 from rflav_lib.metrics.feature_set import FeatureSet, Origin, differences
-from rflav_lib.metrics.intervals import spread_around
+from rflav_lib.metrics.jackknife import Clips, alone, jackknife
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Metric:
         scale: the factor that published tables have before it.
         has_floor: whether a set can be off from itself.
         other_mode: name of a network whose features this distance must not be taken of.
+        least: the smallest value that there is: no interval reaches below it.
     """
 
     title: str
@@ -44,15 +45,18 @@ class Metric:
     scale: float = 1.0
     has_floor: bool = False
     other_mode: str = ""
+    least: float = -math.inf
 
 
 METRICS: dict[str, Metric] = {
-    "fvd": Metric("FVD", frechet),
+    "fvd": Metric("FVD", frechet, least=0),
     "kvd": Metric("KVD", kernel_distance),
     # published FADs differ in the network's mode more than in the distance: the two halves of a recipe stay together
-    "fad_exact": Metric("FAD, exact", frechet, True, FAD_SCALE, other_mode=MODE_NAMES["mm_diffusion"]),
+    "fad_exact": Metric(
+        "FAD, exact", frechet, True, FAD_SCALE, other_mode=MODE_NAMES["mm_diffusion"], least=0
+    ),
     "fad_mmd": Metric(
-        "FAD, as MM-Diffusion", frechet_mmd, True, FAD_SCALE, True, other_mode=MODE_NAMES["exact"]
+        "FAD, as MM-Diffusion", frechet_mmd, True, FAD_SCALE, True, other_mode=MODE_NAMES["exact"], least=0
     ),
 }
 """Name -> distance, in the order of the tables' columns. An evaluation takes every one of them."""
@@ -65,8 +69,9 @@ class Figure:
     Attributes:
         metric: a name of `METRICS`.
         value: the distance, times the metric's factor.
-        low, high: 95 % interval: how far another draw of as many samples would lie. It does not hold the bias
-            that a small N gives a Fréchet distance; see `at_infinity`. NaN without resamples.
+        low, high: 95 % interval: how far another draw of as many samples of as many clips would lie; rather too wide
+            than too narrow, see `jackknife.py`. It does not hold the bias that a small N gives a Fréchet distance; see
+            `at_infinity`. NaN without resamples.
         self_distance: of the reference set, where it is not zero by definition; else 0.
         reference, samples: origins of both sets.
     """
@@ -99,6 +104,7 @@ def compare(
     resamples: int = 100,
     seed: int = 0,
     different_n: bool = False,
+    clips: tuple[Clips, Clips] | None = None,
 ) -> Figure:
     """Distance of `samples` from `reference`, with an interval.
 
@@ -106,10 +112,11 @@ def compare(
         reference: features of real clips.
         samples: features of generated clips (or of other real ones).
         metric: a name of `METRICS`.
-        resamples: bootstrap draws for the interval; 0 gives none.
-        seed: of the bootstrap.
+        resamples: parts of the clips, at most, that are left out in turn for the interval; 0 gives none.
+        seed: of the share-out of clips.
         different_n: allow sets of different size. A Fréchet distance depends on N strongly: two draws of one
             400-dimensional Gaussian are at 436 with 128 samples and at 40 with 2048.
+        clips: that the rows of the reference and of the samples were cut from; None: each row is a clip of its own.
 
     Raises:
         ValueError: an unknown metric, features of AudioCLIP in the other metric's mode, sets of different origin, or
@@ -134,9 +141,12 @@ def compare(
         )
     chosen, x, y = METRICS[metric], reference.values, samples.values
     value = chosen.distance(x, y)
-    low, high = interval(x, y, chosen.distance, value, resamples, seed) if resamples else (math.nan, math.nan)
+    low, high = (
+        interval(x, y, chosen.distance, value, resamples, seed, clips) if resamples else (math.nan, math.nan)
+    )
     floor = chosen.scale * chosen.distance(x, x) if chosen.has_floor else 0.0
     value, low, high = (chosen.scale * number for number in (value, low, high))
+    low = low if math.isnan(low) else max(low, chosen.least)
     return Figure(metric, value, low, high, floor, reference.origin, samples.origin)
 
 
@@ -161,20 +171,21 @@ def check_comparable(figures: Sequence[Figure], *, different_n: bool = False) ->
 
 
 def interval(
-    x: Tensor, y: Tensor, distance: Distance, value: float, resamples: int, seed: int
+    x: Tensor,
+    y: Tensor,
+    distance: Distance,
+    value: float,
+    resamples: int,
+    seed: int,
+    clips: tuple[Clips, Clips] | None = None,
 ) -> tuple[float, float]:
-    """95 % bootstrap interval around `value`, see `spread_around`."""
-    generator = torch.Generator().manual_seed(seed)
+    """95 % interval around `value`; arguments as `compare` has them, and what it is, `jackknife.py`."""
     pair = prepared(x, y, distance)
+    sets = clips or (alone(len(x), "x"), alone(len(y), "y"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # few samples: `compare` has said so already
-        drawn = [
-            distance_of_rows(
-                pair, *(torch.randint(len(each), (len(each),), generator=generator) for each in (x, y))
-            )
-            for _ in range(resamples)
-        ]
-    return spread_around(value, drawn)
+        found = jackknife(lambda *rows: distance_of_rows(pair, *rows), sets, resamples, seed)
+    return found.around(value)
 
 
 @dataclass(frozen=True)

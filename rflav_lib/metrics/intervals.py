@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
@@ -60,16 +59,6 @@ def middle(drawn: Draws) -> tuple[float, float]:
     """The ends of the middle 95 % of draws (resamples,); NaN without any."""
     low, high = np.quantile(drawn, (0.025, 0.975)) if np.size(drawn) else (np.nan, np.nan)
     return float(low), float(high)
-
-
-def spread_around(value: float, drawn: Draws) -> tuple[float, float]:
-    """The ends of an interval as wide as the middle 95 % of draws, with their mean moved to the value.
-
-    For distances of sets: drawn with replacement, they are larger, as those of fewer samples are.
-    """
-    spread = torch.tensor(drawn, dtype=torch.float64)
-    low, high = (spread - spread.mean()).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return value + low, value + high
 
 
 def _nothing() -> Figure:

@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import signal
@@ -58,6 +59,25 @@ def test_ten_frames_a_second_and_sixteen_kilohertz(tmp_path):
     assert np.allclose(click_times(made.waveform, 16000), (0.4, 1.1), atol=0.003)
 
 
+def test_sound_is_lossless_and_of_the_left_channel_unless_the_mean_is_asked_for(tmp_path):
+    """Two clicks on the left, none on the right: the mean is half as loud."""
+    rate, seconds = 16000, 1.5
+    left = clicks((0.4, 1.1), seconds, rate, 1)
+    sound = np.concatenate([left, 0 * left])
+    path = write_media(
+        tmp_path / "a.mkv", regular(25, seconds), seconds, sound, rate=rate, size=(64, 64), codec="flac"
+    )
+    made = {}
+    for channel in ("left", "mean"):
+        piece = Piece(path, tmp_path / channel / "a.mp4")
+        assert prepare([piece], Recipe(size=64, channel=channel), tmp_path / channel, 1) == 0
+        assert probe(piece.target).audio_codec == "flac"
+        made[channel] = Clip.read(piece.target).waveform
+        np.testing.assert_allclose(made[channel], Clip.read(path, channel=channel).waveform, atol=1 / 2**15)
+    assert np.abs(made["left"]).max() > 0.1
+    np.testing.assert_allclose(made["mean"], made["left"] / 2, atol=2 / 2**15)
+
+
 def test_the_middle_is_cut_out_and_scaled(tmp_path):
     def corners(number, width, height):
         picture = np.zeros((height, width, 3), np.uint8)
@@ -111,6 +131,13 @@ def test_clips_of_two_recipes_do_not_mix(tmp_path):
     run(tmp_path, pieces)
     with pytest.raises(FetchError, match="made with size 64; delete train/"):
         run(tmp_path, pieces, Recipe(size=32))
+    path = tmp_path / "out" / "prepare.json"
+    made = json.loads(path.read_text())
+    path.write_text(
+        json.dumps({key: value for key, value in made.items() if key not in ("sound", "channel")})
+    )
+    with pytest.raises(FetchError, match="made with sound aac, channel mean; delete train/"):
+        run(tmp_path, pieces)
 
 
 def test_never_over_its_own_source(tmp_path):

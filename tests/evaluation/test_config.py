@@ -32,8 +32,17 @@ def test_the_toy_bank_holds_all_that_the_bundled_model_was_trained_on():
     assert sum(clips for _, clips, _ in training) == 14_400
 
 
-def test_all_three_configs_are_found():
-    assert [path.stem for path in CONFIGS] == ["evaluate-aist", "evaluate-landscape", "evaluate-toy"]
+@pytest.mark.parametrize("data", ["aist", "landscape"])
+def test_every_training_config_of_the_papers_data_has_an_evaluation(data):
+    """The 64 pixels' evaluation takes that training's model; the other one is of the released weights, 256 pixels."""
+    small, large = (
+        EvaluateConfig.from_yaml(ROOT / f"configs/evaluate-{data}{end}.yaml") for end in ("-64", "")
+    )
+    trained = TrainConfig.from_yaml(ROOT / f"configs/{data}-64.yaml")
+    assert {row.checkpoint for row in small.rows} == {f"{trained.output_dir}/pipeline"}
+    assert small.source_size == 8 * trained.latent_size == 64 and large.source_size == 256
+    free = {"rows": [], "source_size": 64, "output_dir": "x"}
+    assert {**small.as_mapping(), **free} == {**large.as_mapping(), **free}
 
 
 def test_rows_come_from_the_command_line_too(settings):

@@ -22,7 +22,7 @@ from rflav_lib.evaluation.features import jobs, parts
 from rflav_lib.evaluation.memorisation import HEARD, SEEN
 from rflav_lib.evaluation.networks import measures
 from rflav_lib.evaluation.run import Evaluation
-from rflav_lib.evaluation.sources import ToyPart, ToySource, draw
+from rflav_lib.evaluation.sources import ToyPart, ToySource, draw, open_source
 from rflav_lib.metrics.distances import frechet, kernel_distance
 from rflav_lib.metrics.toy_classifier import ToyWatcher
 from rflav_lib.pipeline import CONDITION_SCALE, RFLAVPipeline
@@ -162,14 +162,22 @@ def test_the_picture_is_of_the_closest_pair(config):
 PARTS = [[0, 12, 6], [1, 8, 7]]
 
 
-def judged(settings, monkeypatch, make, **changes):
-    """What the check says of a "model" that makes `make(evaluation, number)`; and the tables."""
+def judged(settings, monkeypatch, make, lossless=True, **changes):
+    """What the check says of a "model" that makes `make(evaluation, number)`; and the tables.
+
+    Its codecs lose nothing, or are the tiny model's random ones.
+    """
     evaluation = Evaluation(EvaluateConfig.from_mapping({**settings, "samples": 12, **changes}))
 
     def made(self, numbers):
         return [make(evaluation, number) for number in numbers]
 
+    def spared(self, source, windows, numbers):
+        return [source.read(windows[number]) for number in numbers]
+
     monkeypatch.setattr("rflav_lib.evaluation.sampling.RowSampler.make", made)
+    if lossless:
+        monkeypatch.setattr("rflav_lib.evaluation.sampling.RowSampler.coded", spared)
     results = run_to_the_end(evaluation.config, "test", progress=False)
     return results["rows"][0]["memorisation"], tables([results])
 
@@ -192,7 +200,7 @@ def test_a_perfect_memoriser_is_noticed_among_all_training_clips(settings, monke
 
 def test_a_bank_of_drawn_windows_misses_it_and_says_so(settings, monkeypatch):
     """24 windows, of the first part alone."""
-    found, text = judged(settings, monkeypatch, memorised)
+    found, text = judged(settings, monkeypatch, memorised, toy_clips=60)
     assert found[SEEN.name]["chance"] < 0.9
     assert found[SEEN.name]["copies"]["chance"] < 0.75
     assert "the nearest of 24 windows drawn from toy-landscape, train" in text
@@ -210,19 +218,39 @@ def test_unseen_clips_are_not_taken_for_copies(settings, monkeypatch):
 
 def test_the_power_is_that_of_training_windows_through_the_codecs_of_the_model(settings, monkeypatch):
     """With codecs that lose nothing all copies are found; the tiny model's random ones leave nothing to find."""
-    found, _ = judged(settings, monkeypatch, memorised, training=PARTS)
-    assert found[SEEN.name]["copies"]["chance"] < 0.5
+    found, _ = judged(settings, monkeypatch, memorised, lossless=False, training=PARTS)
+    assert found[SEEN.name]["copies"]["chance"] < 0.75
     evaluation = Evaluation(EvaluateConfig.from_mapping({**settings, "samples": 12, "training": PARTS}))
-    clips = [key for key in evaluation.sets() if key.startswith("copies-")]
-    assert len(clips) == 1, "rows of one checkpoint share them"
+    kinds = sorted(key.rpartition("-")[0] for key in evaluation.coded_sets())
+    assert kinds == ["copies", "held-out"], "rows of one checkpoint share them"
     shutil.rmtree(evaluation.folder)
-    monkeypatch.setattr(
-        "rflav_lib.evaluation.sampling.RowSampler.copies",
-        lambda self, windows, numbers: [evaluation.sources["copies"].read(windows[n]) for n in numbers],
-    )
     exact, _ = judged(settings, monkeypatch, memorised, training=PARTS)
     assert exact[SEEN.name]["copies"]["chance"] == 1
     assert {window.clip.split("/")[0] for window in evaluation.windows.copies} == {"0", "1"}, "of all parts"
+
+
+def test_what_the_codecs_lose_is_not_held_against_the_samples(settings, monkeypatch):
+    """Unseen clips through the codecs, as samples of a perfect model: as far from training as those beside them."""
+
+    def unseen(evaluation, number):
+        source, (sampler,) = evaluation.sources["held-out"], evaluation.samplers.values()
+        return sampler.coded(source, draw(source, "train", 12, 99), [number])[0]
+
+    found, _ = judged(settings, monkeypatch, unseen, lossless=False, training=PARTS)
+    for space, figure in found.items():
+        assert figure["low"] <= 0.5 <= figure["high"], space
+
+
+def test_fewer_held_out_windows_than_samples_are_all_taken(settings, monkeypatch):
+    """AIST++ has 20 test clips, and some 1,600 windows of them."""
+    few = ToySource("toy-landscape", [ToyPart(2_000_003, 3, 6)], 4, "unseen")
+    monkeypatch.setattr(
+        "rflav_lib.evaluation.run.open_source",
+        lambda config, held_out=False: few if held_out else open_source(config),
+    )
+    found, text = judged(settings, monkeypatch, memorised, training=PARTS)
+    assert found[SEEN.name]["chance"] == 1
+    assert "8 windows of 3 clips that no training saw, sent through the model's codecs" in text
 
 
 def test_a_bank_that_is_there_is_not_made_again_and_a_damaged_shard_is(settings, monkeypatch):
@@ -334,7 +362,7 @@ def command_line(settings, tmp_path, *arguments):
 def test_the_command_line_prints_the_tables(settings, tmp_path, capsys):
     assert command_line(settings, tmp_path, "samples=4") == 0
     out = capsys.readouterr().out
-    assert "| real against real |" in out and "| tiny, 4 steps |" in out
+    assert "| real against real, from the same clips |" in out and "| tiny, 4 steps |" in out
     results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
     assert results["command"] == f"python -m rflav_lib.evaluate {tmp_path / 'config.yaml'} samples=4"
     starts = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["starts"]

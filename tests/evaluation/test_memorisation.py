@@ -31,6 +31,17 @@ def test_copies_other_draws_and_bad_samples_are_told_apart():
     assert fresh.median_unseen == copies.median_unseen
 
 
+def test_windows_of_few_clips_make_a_wide_interval():
+    """200 windows of 10 unseen clips are as sure as 10 clips are."""
+    bank, clips = gaussian(400, 0), [number % 10 for number in range(200)]
+    unseen = nearest(gaussian(10, 1).repeat(20, 1), bank)
+    samples = nearest(gaussian(200, 2), bank)
+    wide = copying(samples, unseen, 100, clips=(range(100, 300), clips))
+    narrow = copying(samples, unseen, 100)
+    assert wide.chance == narrow.chance
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
 def test_a_bank_in_parts_has_the_same_nearest():
     bank, samples = gaussian(200, 0), gaussian(30, 1)
     whole, parts = nearest(samples, bank), nearest_of_parts(samples, bank.split(70))

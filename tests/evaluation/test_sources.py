@@ -1,10 +1,12 @@
 """Real windows: the same draw from the same seed, none twice, and what was drawn can be read again."""
 
+import json
+
 import numpy as np
 import pytest
 
 from rflav_lib.data.toy import make_clip
-from rflav_lib.evaluation.sources import FolderSource, ToyPart, ToySource, Windows, draw, open_source
+from rflav_lib.evaluation.sources import Coding, FolderSource, ToyPart, ToySource, Windows, draw, open_source
 
 
 def toys(clips=10, split="train"):
@@ -51,6 +53,13 @@ def test_a_folder_gives_the_windows_of_its_files(tmp_path):
     clip, item = source.read(window), source.folder[4]
     np.testing.assert_array_equal(clip.frames, item["frames"].numpy())
     np.testing.assert_array_equal(clip.waveform, item["waveform"].numpy())
+    assert source.coding == Coding("h264 + aac, as they came", "one") and toys().coding.codec == "none"
+    for recipe, coding in (
+        ({"crf": 16, "sound": "flac", "channel": "left"}, Coding("H.264 CRF 16 + FLAC", "left")),
+        ({"crf": 16}, Coding("H.264 CRF 16 + AAC", "mean")),
+    ):
+        (tmp_path / "prepare.json").write_text(json.dumps(recipe), encoding="utf-8")
+        assert FolderSource(tmp_path, "train", 16, 32).coding == coding
 
 
 def test_reference_and_control_share_nothing_and_the_held_out_are_other_clips(config):

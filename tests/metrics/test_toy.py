@@ -80,7 +80,11 @@ def test_a_black_and_silent_clip_is_nothing(pipeline):
 def test_nothing_to_measure_is_a_dash():
     pendulums = summarise([Reading(1, 1, 1, 5.0, Tally(3, 3), Tally(40, 40))])
     assert math.isnan(pendulums["events with the pitch of the picture"]["value"])
-    assert "| events with the pitch of the picture | – |" in table({"pendulum": pendulums})
+    stored = {name: dict.fromkeys(figure) for name, figure in pendulums.items()}
+    for each in (pendulums, stored):
+        assert "| events with the pitch of the picture | – |" in table({"pendulum": each}), (
+            "fresh, and from JSON"
+        )
     with pytest.raises(ValueError, match="no readings"):
         summarise([])
 

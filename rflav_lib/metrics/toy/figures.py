@@ -154,6 +154,6 @@ def table(summaries: dict[str, dict[str, Figure]]) -> str:
 
 
 def _cell(figure: Figure, unit: str, scale: int) -> str:
-    if math.isnan(figure["value"]):
+    if figure["value"] is None or math.isnan(figure["value"]):  # as JSON has it, or fresh
         return "–"
     return f"{scale * figure['value']:.1f}{unit} ({scale * figure['low']:.1f}-{scale * figure['high']:.1f})"
