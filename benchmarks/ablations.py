@@ -116,6 +116,7 @@ def figures(pipe: RFLAVPipeline, clips: Sequence[Clip], options: argparse.Namesp
         "class heard": statistics.mean(r.heard == r.asked for r in readings),
         "median offset (ms)": statistics.median(offsets) if offsets else None,
         "events within 100 ms": statistics.mean(close) if close else None,
+        "clips with events": len(close),
         "clips with an offset": len(offsets),
     }
     reference = experiments.real(WORLD, options.clips, options.frames, REFERENCE_SEED)

@@ -29,7 +29,7 @@ from rflav_lib.media import Clip
 from rflav_lib.metrics.toy import WORLD, Reading, read_clip
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.precision import quick_dtype, quick_name
-from rflav_lib.provenance import provenance
+from rflav_lib.provenance import fingerprint, provenance
 
 BUNDLED = ROOT / "checkpoints" / "toy-landscape"
 CLIP_FRAMES = 40  # what the trackers are shown at once
@@ -51,6 +51,7 @@ def resident_megabytes() -> float:
 def minutes(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Run the stream; what was measured in each minute of video, and in the part of one at the end."""
     pipe = RFLAVPipeline.from_pretrained(options.checkpoint)
+    options.weights = fingerprint(pipe)
     label = list(CLASSES[WORLD]).index(options.y)
     generator = torch.Generator().manual_seed(options.seed)
     stream = pipe.stream(
@@ -100,7 +101,8 @@ def summary(readings: list[Reading], seconds: list[float], done: int) -> dict[st
 
 
 def verdict(measured: list[dict[str, Any]]) -> dict[str, Any]:
-    """The last minute beside the first; memory beside the second, as the first still fills caches."""
+    """The last whole minute beside the first; memory beside the second, as the first still fills caches."""
+    measured = [minute for minute in measured if minute["clips"] == measured[0]["clips"]]
     first, second, last = measured[0], measured[min(1, len(measured) - 1)], measured[-1]
     times = [minute["frame (ms)"] for minute in measured]
     return {
@@ -138,8 +140,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def write(options: argparse.Namespace, measured: list[dict[str, Any]]) -> None:
     """Everything measured so far."""
     report = {
-        "command": options.command, **provenance(), "dtype": quick_name("cpu"), "seed": options.seed,
-        "verdict": verdict(measured), "minutes": measured,
+        "command": options.command, **provenance(), "weights": options.weights, "class": options.y,
+        "dtype": quick_name("cpu"), "seed": options.seed, "verdict": verdict(measured), "minutes": measured,
     }  # fmt: skip
     write_json(options.out, report)
 

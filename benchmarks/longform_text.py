@@ -25,6 +25,9 @@ def lines(report: Figures) -> list[str]:
             if step in curve:
                 cells = ", ".join(f"{kind} {shown(cell)}" for kind, cell in curve[step].items())
                 told.append(f"{title}, climb from the first window to the {place}: {cells}")
+        if "mean" in curve:
+            cells = ", ".join(f"{kind} {shown(cell)}" for kind, cell in curve["mean"].items())
+            told.append(f"{title}, mean over all windows: {cells}")
     for length, found in report["loops"].items():
         if not isinstance(found, dict):
             continue

@@ -65,6 +65,7 @@ def figures(clips: Sequence[Clip], labels: Sequence[int], ranges: Ranges) -> Fig
         "with a measurable offset": share_with_interval(r.offset_ms is not None for r in readings),
         "median offset (ms)": median_with_interval(offsets),
         "events within 100 ms": mean_with_interval(shares),
+        "clips with events": len(shares),
         "picture as usual": mean_with_interval([picture for picture, _ in usual]),
         "sound as usual": mean_with_interval([sound for _, sound in usual]),
     }

@@ -11,6 +11,7 @@ from benchmarks import longform, longform_text
 from rflav_lib import experiments
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.metrics.sync_classifier import train_classifier
+from rflav_lib.metrics.toy import world_of
 from rflav_lib.view import longform as figures
 from tests.tiny import tiny_pipeline
 
@@ -20,8 +21,8 @@ def run(tmp_path_factory):
     """Arguments of a run, its report, and the figure that it drew."""
     folder = tmp_path_factory.mktemp("longform")
     tiny_pipeline(num_classes=0).save_whole(folder / "tiny")
-    arguments = ["--checkpoint", str(folder / "tiny"), "--clips", "2", "--frames", "160", "--stride", "16",
-                 "--steps-per-frame", "1", "--dtype", "float32", "--resamples", "5", "--known", "2",
+    arguments = ["--checkpoint", str(folder / "tiny"), "--world", "toy-dance", "--clips", "2", "--frames", "160",
+                 "--stride", "16", "--steps-per-frame", "1", "--dtype", "float32", "--resamples", "5", "--known", "2",
                  "--threads", "1", "--folder", str(folder / "clips"), "--out", str(folder / "report.json"),
                  "--figure", str(folder / "page.png")]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
@@ -40,7 +41,7 @@ def test_the_report_holds_everything_with_where_it_comes_from(run):
     assert report["command"].endswith(" ".join(arguments[-2:])) and report["provenance"]["versions"]["torch"]
     assert sum("left out" in curve for curve in report["curves"].values()) == 2  # 2 clips, 64 features
     drift = report["curves"]["drift, stand-in toy watcher"]
-    assert drift["starts"] == list(range(0, 145, 16)) and {"jump", "rise", "last"} < drift.keys()
+    assert drift["starts"] == list(range(0, 145, 16)) and {"jump", "rise", "last", "mean"} < drift.keys()
     assert [name for name in report["loops"] if name.endswith("frames")] == ["120 frames", "160 frames"]
     real = report["loops"]["160 frames"]["real"]
     assert real["share"]["depth"]["value"] == 1, "real dances loop"
@@ -98,7 +99,25 @@ def test_a_world_that_the_model_is_not_of_is_one_error(world, classes, names, tm
 def test_a_world_of_as_many_classes_fits_a_model_that_names_none(names):
     pipe = tiny_pipeline()
     pipe.register_to_config(class_names=list(names))
-    longform.check_world(pipe, "toy-landscape")
+    assert world_of(pipe, "toy-landscape") == "toy-landscape"
+
+
+def test_a_model_without_classes_is_not_guessed_to_be_a_dance(tmp_path, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(longform, "measure", lambda _, options: asked.append(options.world) or {})
+    monkeypatch.setattr(longform, "lines", lambda report: [])
+    tiny_pipeline(num_classes=0).save_whole(tmp_path / "tiny")
+    run = ["--checkpoint", str(tmp_path / "tiny")]
+    assert longform.main(run) == 2 and asked == []
+    assert "does not tell its world: name the one" in capsys.readouterr().err
+    assert longform.main([*run, "--world", "toy-dance"]) == 0 and asked == ["toy-dance"]
+
+
+def test_pictures_of_another_size_are_of_no_toy_world(monkeypatch):
+    monkeypatch.setattr(type(pipe := tiny_pipeline()), "frame_size", 256)
+    for world in (None, "toy-landscape"):
+        with pytest.raises(ValueError, match="its pictures have 256 pixels a side, the toy worlds' 64"):
+            world_of(pipe, world)
 
 
 def test_every_figure_is_drawn_from_the_file_alone(run):

@@ -15,6 +15,7 @@ from rflav_lib.data.toy import WORLDS
 from rflav_lib.evaluation.paper import LETTERS
 from rflav_lib.fusion import FUSIONS
 from rflav_lib.media import Clip
+from rflav_lib.provenance import fingerprint
 from tests.tiny import tiny_pipeline
 
 TOY = fusions.SIZES["toy"]
@@ -106,11 +107,15 @@ def test_endless_measures_every_minute_and_the_rest(tmp_path, monkeypatch):
             str(out),
         ]
     )
-    minutes = json.loads(out.read_text())["minutes"]
+    report = json.loads(out.read_text())
+    assert report["class"] == "fireworks" and report["weights"] == fingerprint(tiny_pipeline())
+    minutes = report["minutes"]
     assert [(minute["frames"], minute["clips"]) for minute in minutes] == [(80, 2), (160, 2), (200, 1)]
     assert all(minute["resident (MB)"] > 50 and minute["frame (ms)"] > 0 for minute in minutes)
     written = json.loads(out.read_text())["verdict"]
     assert written["memory, last minute over second"] > 0.5
+    ends = [minute["frame (ms)"] for minute in minutes[:2]]
+    assert written["time of a frame, last minute over first"] == round(ends[1] / ends[0], 3), "whole ones"
 
 
 @pytest.mark.slow

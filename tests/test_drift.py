@@ -116,7 +116,7 @@ def test_the_summary_averages_seeds_and_compares_with_the_paper():
     shown = remedies.table(table)
     assert shown.startswith("Intervals: 95 %, over clips, for these very models; what another training")
     first, second = shown.splitlines()[-2:]
-    assert first.startswith("| paper | ") and "90% / 90% | 12 / 12 |" in first and ") | | " in first
+    assert first.startswith("| no remedy | ") and "90% / 90% | 12 / 12 |" in first and ") | | " in first
     assert f"| {remedies.shown(beside)} |" in second
     assert remedies.shown({"value": 1.5, "low": -0.251, "high": 3}) == "+1.50 (-0.25 to +3.00)"
 
@@ -131,12 +131,17 @@ def test_the_curves_are_means_over_seeds_window_by_window():
     }
     figure = remedies.curves(report)
     lines = {line.get_label(): line for line in figure.axes[2].get_lines()}
-    assert set(lines) == {"paper", "sink", "real"}
+    assert set(lines) == {"no remedy", "sink", "real"}
     assert [axis.get_ylim()[0] == 0 for axis in figure.axes] == [True, True, True, False], "distances from 0"
+    assert all("squared Fréchet" in axis.get_ylabel() for axis in figure.axes[:2])
     given = plt.figure()
     assert remedies.curves(report, given) is given and len(given.axes) == 4
     plt.close(given)
-    assert list(lines["paper"].get_xdata()) == [1, 2, 3] and list(lines["paper"].get_ydata()) == [0, 2, 3]
+    assert list(lines["no remedy"].get_xdata()) == [1, 2, 3] and list(lines["no remedy"].get_ydata()) == [
+        0,
+        2,
+        3,
+    ]
     assert list(figure.axes[3].get_lines()[0].get_ydata()) == [0.9] * 3
     plt.close(figure)
 

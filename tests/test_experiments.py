@@ -40,7 +40,8 @@ def test_a_small_model_is_trained_sampled_and_measured(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("world", "message"), [("toy-pillar", "4 classes .hidden-5"), ("toy-dance", "the model is of toy-dance")]
+    ("world", "message"),
+    [("toy-pillar", "4 classes .hidden-5"), ("toy-dance", "without classes does not tell its world")],
 )
 def test_models_of_other_worlds_are_not_read_as_toy_landscape(world, message):
     pipe = tiny_pipeline(num_classes=len(CLASSES[world]))

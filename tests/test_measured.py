@@ -144,7 +144,7 @@ def test_remedies():
     summary = measured("drift")["summary"]
     rows = []
     for name, found in summary.items():
-        cells = [name]
+        cells = [remedies.title_of(name)]
         for side in SIDES:
             cells += [between(found[side]["increase"], "+.2f")]
             difference = found[side].get("increase minus the paper's")

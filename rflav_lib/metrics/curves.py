@@ -105,6 +105,11 @@ def rise(curve: Curve, first: int, last: int) -> Figure:
     return interval(float(curve.value[b] - curve.value[a]), curve.resampled[:, b] - curve.resampled[:, a])
 
 
+def mean(curve: Curve) -> Figure:
+    """The mean over all windows, with its interval: whole curves are drawn, so windows may hang together."""
+    return interval(float(curve.value.mean()), curve.resampled.mean(axis=1))
+
+
 def beyond(generated: Curve, control: Curve) -> Curve:
     """Generated minus control, for each window, with the interval of the difference of two independent sets.
 

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rflav_lib.data.toy_scenes.dance import BPM
 from rflav_lib.data.toy_trackers import av_offset
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
-from rflav_lib.metrics.curves import Classes, Curve, beyond, rise
+from rflav_lib.metrics.curves import Classes, Curve, beyond, mean, rise
 from rflav_lib.metrics.distances import FAD_SCALE, Distance, frechet, kernel_distance
 from rflav_lib.metrics.features import FeatureNetwork
 from rflav_lib.metrics.intervals import median_with_interval, share_with_interval
@@ -39,6 +40,7 @@ TENTH = 9 * WINDOW  # where the tenth of the windows that do not overlap begins
 REFERENCE = 500  # windows of real clips that distances are measured from
 PART = 40  # frames at either end that synchrony is measured on
 OTHER_LENGTHS = np.linspace(0.7, 1.4, 29)  # of windows and beats that nobody has: what chance gives
+TEMPOS = np.linspace(*BPM, 801)  # of toy-dance, each as likely
 
 Figures = dict[str, Any]
 
@@ -68,9 +70,9 @@ def drift_report(
     Returns:
         Title -> first frames of the windows, three curves ("generated", "real", "beyond": their difference), and what
         each climbs from the first window to the second ("jump") and to the tenth ("rise") of those that do not
-        overlap, and to the very last one ("last"). Intervals are over clips of this one model; they hold nothing of
-        how models differ that are trained alike. A Fréchet distance of no more clips than it has features would say
-        nothing: it is left out, and `"left out"` says why.
+        overlap, and to the very last one ("last"); and each curve's mean over all windows ("mean"). Intervals are over
+        clips of this one model; they hold nothing of how models differ that are trained alike. A Fréchet distance of
+        no more clips than it has features would say nothing: it is left out, and `"left out"` says why.
     """
     found: dict[str, Figures] = {}
     sets = {"generated": generated, "real": real}
@@ -142,6 +144,7 @@ def _pair(curves: dict[str, Curve]) -> Figures:
     for title, last in (("jump", WINDOW), ("rise", TENTH), ("last", starts[-1])):
         if last in starts:
             found[title] = {name: rise(curve, 0, last) for name, curve in curves.items()}
+    found["mean"] = {name: mean(curve) for name, curve in curves.items()}
     return found
 
 
@@ -196,6 +199,10 @@ def periods(loops: Sequence[tuple[float, float]], window: float) -> Figures:
 
     Each stands beside what chance gives it: the same loops beside other beats and windows, 0.7 to 1.4 times as long.
     Loops without a beat (NaN) are compared with the window alone.
+
+    For dances that chance is not enough: their lengths are beats, so they may favour this very window (10 frames are
+    two beats at 120 BPM). "on the window, by the dance" is what choreographies of as many beats give at all tempos of
+    toy-dance; only what exceeds it comes from the window.
     """
     found: Figures = {"loops": len(loops), "window": window}
     with_beat = [(length, beat) for length, beat in loops if math.isfinite(beat)]
@@ -213,7 +220,15 @@ def periods(loops: Sequence[tuple[float, float]], window: float) -> Figures:
             )
     if with_beat:
         found["on both"] = share_with_interval(on("confounded"))
+        beats = [max(1, round(length / beat)) for length, beat in with_beat]
+        alone = {count: by_dance(count, window) for count in set(beats)}
+        found["on the window, by the dance"] = float(np.mean([alone[count] for count in beats]))
     return found
+
+
+def by_dance(beats: int, window: float) -> float:
+    """Share of the tempos of toy-dance at which a loop of so many beats is a whole number of windows."""
+    return float(np.mean([beside(beats * 600 / bpm, 600 / bpm, window).on_window for bpm in TEMPOS]))
 
 
 def sync_report(

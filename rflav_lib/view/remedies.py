@@ -3,7 +3,7 @@
 Nothing is measured here. Runs come as remedy -> seed -> figures, as the report holds them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,7 +17,21 @@ from rflav_lib.metrics.curves import drawn_sums
 from rflav_lib.metrics.intervals import interval
 from rflav_lib.metrics.toy import WORLD
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#882255", "#999933", "#332288")
+MARKS = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", (0, (1, 1))))
+"""Colour and line of the remedies of a group."""
+GROUPS = {
+    "frames to look back at": ("context", "sink", "sink and context", "memory and transition"),
+    "other training": ("transition", "history noise", "roll-outs"),
+    "other sampling": ("warm", "guidance", "guided sink and context"),
+}
+PANELS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "picture: distance from real\nwindows (squared Fréchet)": lambda run: run["picture"]["value"],
+    "sound: distance from real\nwindows (squared Fréchet)": lambda run: run["sound"]["value"],
+    "picture: way from the clip's\nfirst window (features)": lambda run: run["moved"]["value"],
+    "share of clips whose\nclass is seen": lambda run: [
+        window["asked class seen"]["value"] for window in run["trackers"]
+    ],
+}
 RESAMPLES = 2000
 INTERVALS = (
     "Intervals: 95 %, over clips, for these very models; what another training would change is not in them."
@@ -97,14 +111,21 @@ def _spread(runs: list[Figures], side: str, signs: list[int]) -> Any:
     return drawn_sums(shares[:, None], RESAMPLES, classes=classes)[:, 0]
 
 
+def title_of(name: str) -> str:
+    """What a remedy is called on pages: "paper" trains and samples by the paper's method, but with the theta of its
+    start, `configs/toy-landscape.yaml`, 0.4 in place of the paper's 0.2.
+    """
+    return "no remedy" if name == "paper" else name
+
+
 def table(summary: Mapping[str, Any]) -> str:
     """The summary as Markdown, a row a remedy, below a line that says what the intervals are over."""
     head, rows = [""], []
     for side in SIDES:
-        head += [f"{side}: first", "last", "increase (95 %)", "minus the paper's (95 %)"]
+        head += [f"{side}: first", "last", "increase (95 %)", "minus that of no remedy (95 %)"]
     head += ["class seen, first / last", "offset (ms), first / last"]
     for name, row in summary.items():
-        cells = [name]
+        cells = [title_of(name)]
         for side in SIDES:
             figure = row[side]
             beside = None if name == "paper" else figure.get("increase minus the paper's")
@@ -125,36 +146,43 @@ def shown(found: Mapping[str, float]) -> str:
 def curves(report: Mapping[str, Any], figure: Figure | SubFigure | None = None) -> Figure | SubFigure:
     """Window by window, means over seeds: distances from real clips, way from the first window, class seen.
 
+    A row a measure, a column a group of remedies; the remedies of the other groups are grey there.
+
     Args:
         report: as read from the JSON file.
         figure: to draw into; a new one by default.
     """
-    panels = {
-        "picture: distance from real windows": lambda run: run["picture"]["value"],
-        "sound: distance from real windows": lambda run: run["sound"]["value"],
-        "picture: way from the clip's first window": lambda run: run["moved"]["value"],
-        "share of clips whose class is seen": lambda run: [
-            window["asked class seen"]["value"] for window in run["trackers"]
-        ],
-    }
-    others = [name for name in report["runs"] if name != "paper"]
-    looks = {"paper": ("black", "-", 2.2)} | {
-        name: (COLOURS[n % len(COLOURS)], "-", 1.2) for n, name in enumerate(others)
-    }
     runs = {name: list(seeds.values()) for name, seeds in report["runs"].items()}
-    if report.get("real"):
-        runs["real"], looks["real"] = [report["real"]], ("0.5", "--", 1.5)
-    figure = figure or plt.figure(figsize=(9.5, 5.6), layout="constrained")
-    axes = figure.subplots(2, 2)
-    for axis, (title, values) in zip(axes.flat, panels.items(), strict=True):
-        for name, of_seeds in runs.items():
-            colour, line, width = looks[name]
-            mean = np.mean([values(run) for run in of_seeds], axis=0)
-            axis.plot(np.arange(1, len(mean) + 1), mean, line, color=colour, lw=width, label=name)
-        axis.set_title(title, fontsize=9)
-        axis.set_xlabel(f"window of {report['setting']['window']} frames", fontsize=8)
-        axis.tick_params(labelsize=8)
-        if "share" not in title:
-            axis.set_ylim(bottom=0)  # a distance: how small it is beside 0 is the message
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+    groups = grouped(runs)
+    figure = figure or plt.figure(figsize=(9.5, 8.0), layout="constrained")
+    axes = figure.subplots(len(PANELS), len(groups), sharex=True, sharey="row", squeeze=False)
+    for column, (group, members) in zip(axes.T, groups.items(), strict=True):
+        looks = dict.fromkeys(runs, ("0.8", "-", 0.8))
+        looks |= {name: (colour, line, 1.6) for name, (colour, line) in zip(members, MARKS, strict=False)}
+        looks["paper"] = ("black", "-", 2.2)
+        if report.get("real"):
+            looks["real"] = ("0.35", ":", 1.8)
+        for axis, (title, values) in zip(column, PANELS.items(), strict=True):
+            for name in sorted(looks, key=lambda each: looks[each][2]):  # what is meant lies on top
+                of_seeds = [report["real"]] if name == "real" else runs[name]
+                colour, line, width = looks[name]
+                mean = np.mean([values(run) for run in of_seeds], axis=0)
+                label = title_of(name) if colour != "0.8" else "_other"
+                axis.plot(np.arange(1, len(mean) + 1), mean, line, color=colour, lw=width, label=label)
+            axis.tick_params(labelsize=7)
+            if "share" not in title:
+                axis.set_ylim(bottom=0)  # a distance: how small it is beside 0 is the message
+        column[0].set_title(group, fontsize=9)
+        column[0].legend(fontsize=7, framealpha=0.85, edgecolor="none", loc="upper left")
+        column[-1].set_xlabel(f"window of {report['setting']['window']} frames", fontsize=8)
+    for axis, title in zip(axes[:, 0], PANELS, strict=True):
+        axis.set_ylabel(title.replace(": ", "\n"), fontsize=7)
     return figure
+
+
+def grouped(names: Iterable[str]) -> dict[str, list[str]]:
+    """Group -> the remedies of it that there are; those of no group come last, in one of their own."""
+    known = [name for name in names if name != "paper"]
+    groups = {group: [name for name in members if name in known] for group, members in GROUPS.items()}
+    groups["others"] = [name for name in known if not any(name in members for members in GROUPS.values())]
+    return {group: members for group, members in groups.items() if members} or {"": []}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rflav_lib.metrics.curves import beyond, drawn_sums, rise, strata, within_classes
+from rflav_lib.metrics.curves import beyond, drawn_sums, mean, rise, strata, within_classes
 from rflav_lib.metrics.distances import frechet, kernel_distance
 from rflav_lib.metrics.longform import WindowFeatures, distance_curve, drift_curve
 
@@ -108,6 +108,9 @@ def test_of_a_mean_the_interval_is_that_of_a_stratified_mean():
     assert np.linalg.norm(within.shares[:, 1]) == pytest.approx((variance / 60) ** 0.5)
     both = beyond(within, over_all)
     assert both.shares.shape == (120, 2)
+    averaged = mean(within)  # of two windows, the first without spread: half of the second's
+    assert averaged["value"] == pytest.approx(moved.mean() / 2)
+    assert averaged["high"] - averaged["low"] == pytest.approx((within.high - within.low)[1] / 2)
     assert np.hypot(*(each.resampled[:, 1].std() for each in (within, over_all))) == pytest.approx(
         both.resampled[:, 1].std(), rel=0.03
     )

@@ -104,6 +104,21 @@ def test_loops_from_beat_and_window_are_told_apart():
     assert alone["on the window"]["value"] == 1 and "on the beat" not in alone
 
 
+def test_the_dance_alone_is_not_taken_for_the_window():
+    """Loops of whole beats fall on a window of 10 more often than other windows let one expect."""
+    by_dance, wrong, right = [], 0, 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        beats = 600 / rng.uniform(90, 130, 200)
+        found = periods([(rng.choice((4, 8)) * beat, beat) for beat in beats], 10)
+        by_dance.append(found["on the window, by the dance"])
+        wrong += found["on the window"]["low"] > by_dance[-1]
+        window = periods([(rng.choice((2, 3, 4)) * 10 + rng.normal(0, 0.2), beat) for beat in beats], 10)
+        right += window["on the window"]["low"] > window["on the window, by the dance"]
+    assert 0.13 < np.mean(by_dance) < 0.145, "not the 10 % of chance"
+    assert wrong <= 4 and right == 40
+
+
 def test_dances_loop_on_their_beat_and_noise_does_not():
     dances = [make_clip("toy-dance", 61, number, FRAMES).clip for number in range(3)]
     found = loop_report(dances, {"depth": 0.5, "spectral": 0.1}, 10, has_beat=True)

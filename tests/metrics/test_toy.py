@@ -188,7 +188,7 @@ def test_the_command_measures_and_writes(folder, tmp_path, capsys):
 
 def test_a_model_without_classes_is_measured_as_a_dancer(tmp_path, capsys):
     tiny_pipeline(num_classes=0).save_whole(tmp_path / "model")
-    assert main([str(tmp_path / "model"), "--clips", "2", *SMALL]) == 0
+    assert main([str(tmp_path / "model"), "--clips", "2", "--world", "toy-dance", *SMALL]) == 0
     shown = capsys.readouterr().out
     assert "tempo found" in shown and "asked class" not in shown and "by class" not in shown
 
@@ -287,6 +287,8 @@ def test_guidance_makes_other_clips(pipeline):
 def test_guidance_of_a_model_without_classes_is_refused(tmp_path, capsys):
     tiny_pipeline(num_classes=0).save_whole(tmp_path / "model")
     assert main([str(tmp_path / "model"), "--guidance-scale", "2"]) == 2
+    assert "a model without classes does not tell its world" in capsys.readouterr().err
+    assert main([str(tmp_path / "model"), "--guidance-scale", "2", "--world", "toy-dance"]) == 2
     assert "guidance_scale 2.0 needs classes, and toy-dance has none" in capsys.readouterr().err
 
 

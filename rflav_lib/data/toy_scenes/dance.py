@@ -27,6 +27,8 @@ POSES: Array = np.array(
     ],
     dtype=np.float64,
 )
+BPM = (90.0, 130.0)
+"""Between these lie the tempos, each as likely."""
 NOTES: tuple[float, ...] = (82.4, 98.0, 110.0, 123.5, 146.8)
 
 
@@ -35,7 +37,7 @@ def dance(rng: np.random.Generator, num_frames: int) -> Scene:
     lights up).
     """
     canvas, horizon, track = stage(rng, num_frames)
-    bpm, beats_in_loop, hue = rng.uniform(90, 130), int(rng.choice((4, 8))), int(rng.integers(NUM_HUES))
+    bpm, beats_in_loop, hue = rng.uniform(*BPM), int(rng.choice((4, 8))), int(rng.integers(NUM_HUES))
     beat = 60.0 / bpm
     poses = _choreography(rng, beats_in_loop)
     notes = rng.choice(NOTES, size=beats_in_loop)

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.files import output_file
 from rflav_lib.locks import only_writer
+from rflav_lib.metrics.toy.clips import WORLDS
 from rflav_lib.metrics.toy.figures import table
 from rflav_lib.metrics.toy.report import EXACT, GENERATED, Measurement
 from rflav_lib.pipeline import RFLAVPipeline
@@ -42,6 +43,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         choices=DTYPES,
         default=EXACT,
         help="of the sampler's matrix products (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--world", choices=WORLDS, help="of the model; told by its classes, and needed where it has none"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-codecs", action="store_true", help="leave out real clips through the codecs")
@@ -92,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         pipeline = RFLAVPipeline.from_pretrained(options.checkpoint)
         measurement = Measurement.new(
             pipeline, options.frames, options.steps_per_frame, options.seed, not options.no_codecs,
-            options.guidance_scale, options.dtype,
+            options.guidance_scale, options.dtype, options.world,
         )  # fmt: skip
         pipeline.set_progress_bar_config(disable=True)
         with only_writer(options.out) if options.out else nullcontext():

@@ -7,6 +7,7 @@ import torch
 
 from rflav_lib.data.seeds import UNSEEN_SEED
 from rflav_lib.data.toy import CLASSES, make_clip
+from rflav_lib.data.toy_scenes.canvas import SIZE
 from rflav_lib.draws import seed_of
 from rflav_lib.image_codec import encode_frames
 from rflav_lib.media import Clip
@@ -14,26 +15,53 @@ from rflav_lib.pipeline import RFLAVPipeline
 
 WORLD = "toy-landscape"
 WORLDS = (WORLD, "toy-dance")
-"""The worlds that the trackers read in full, told apart by their classes."""
+"""The worlds that the trackers read in full."""
 BATCH = 10
 
 Labels = Sequence[int] | Sequence[None]
 
 
-def world_of(pipeline: RFLAVPipeline) -> str:
-    """The toy world that a model makes: toy-landscape with its classes, toy-dance without any.
+def world_of(pipeline: RFLAVPipeline, world: str | None = None) -> str:
+    """The toy world that a model makes: `world`, if the model can be of it, or else the one that its classes tell.
 
     Raises:
-        ValueError: neither has them.
+        ValueError: a model of no toy world, or of another than `world`. One without classes does not tell its own, and
+            many models have none: then the world has to be given.
     """
     names, count = tuple(pipeline.config.class_names), pipeline.transformer.config.num_classes
-    for world in WORLDS:
-        if names == CLASSES[world] and count == len(CLASSES[world]):
-            return world
-    worlds = "; ".join(f"{world}: {', '.join(CLASSES[world]) or 'none'}" for world in WORLDS)
-    raise ValueError(
-        f"not a model of a toy world: {count} classes ({', '.join(names) or 'no names'}), but there are {worlds}"
-    )
+    theirs = f"{count} classes ({', '.join(names) or 'no names'})"
+    if world is not None:
+        check_world(pipeline, world)
+        return world
+    for each in WORLDS:
+        if count and names == CLASSES[each] and count == len(CLASSES[each]):
+            check_world(pipeline, each)
+            return each
+    if not count:
+        raise ValueError(
+            "a model without classes does not tell its world: name the one that it was trained on (--world toy-dance)"
+        )
+    worlds = "; ".join(f"{each}: {', '.join(CLASSES[each]) or 'none'}" for each in WORLDS)
+    raise ValueError(f"not a model of a toy world: {theirs}, but there are {worlds}")
+
+
+def check_world(pipeline: RFLAVPipeline, world: str) -> None:
+    """See whether a model can be of a toy world.
+
+    Raises:
+        ValueError: it has other classes, by number or, where it names them, by name; or pictures of another size.
+    """
+    names, count = tuple(pipeline.config.class_names), pipeline.transformer.config.num_classes
+    if count != len(CLASSES[world]) or (names and names != CLASSES[world]):
+        theirs = ", ".join(CLASSES[world]) or "no classes"
+        raise ValueError(
+            f"--world {world} has {theirs}; this model has {count} classes ({', '.join(names) or 'no names'}): "
+            "give the world that it was trained on, or leave --world out"
+        )
+    if pipeline.frame_size != SIZE:
+        raise ValueError(
+            f"not a model of {world}: its pictures have {pipeline.frame_size} pixels a side, the toy worlds' {SIZE}"
+        )
 
 
 def labels_of(world: str, first: int, last: int) -> Labels:

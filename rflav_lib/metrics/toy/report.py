@@ -47,14 +47,15 @@ class Measurement:
     @classmethod
     def new(
         cls, pipeline: RFLAVPipeline, num_frames: int, steps_per_frame: int, seed: int, codecs: bool = True,
-        guidance_scale: float = UNGUIDED, dtype: str = EXACT,
+        guidance_scale: float = UNGUIDED, dtype: str = EXACT, world: str | None = None,
     ) -> "Measurement":  # fmt: skip
         """Nothing measured yet; `dtype`, of `DTYPES`, is that of the sampler's matrix products.
 
         Raises:
-            ValueError: a model of no toy world, or guidance of one without classes.
+            ValueError: a model of no toy world or of another than `world`, which one without classes does not tell; or
+                guidance of one without classes.
         """
-        world = world_of(pipeline)
+        world = world_of(pipeline, world)
         if guidance_scale != UNGUIDED and not CLASSES[world]:
             raise ValueError(f"guidance_scale {guidance_scale} needs classes, and {world} has none")
         settings = {
