@@ -41,7 +41,7 @@ class ClipStream:
     for their sound: the first clip takes a few frames more than the others. Memory does not grow.
 
     Attributes:
-        steps_per_frame: the paper's N; may be changed while the stream runs.
+        steps_per_frame: N, Euler steps between two finished frames; may be changed while the stream runs.
         frames_made: frames handed out so far.
     """
 

@@ -85,7 +85,7 @@ class RFLAVPipeline(StrictPipeline):
         Args:
             num_frames: frames of each clip; any number, the window rolls as far as needed. With `audio` or
                 `video` it may be left out, and all of what is given is used.
-            steps_per_frame: the paper's N; more is finer and slower.
+            steps_per_frame: N, Euler steps between two finished frames; more is finer and slower.
             y: class, by number or name, or a list of numbers and names, one for each clip; None for no class.
             guidance_scale: classifier-free guidance, one number or (video, audio); 1 is off.
             generator: CPU generator of all noise: the same seed gives the same clip on every device. Or a list with

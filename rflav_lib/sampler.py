@@ -40,7 +40,7 @@ class RollingSampler:
     Args:
         model: any callable (video (b k c h w), audio (b k f m), t (b k), y) -> velocities of the same shapes.
         schedule: the times of the window; its `window` is the number of frames of the noise that comes in.
-        steps_per_frame: Euler steps between two emitted frames (paper: N). A frame takes T N steps from noise
+        steps_per_frame: Euler steps between two emitted frames, N. A frame takes T N steps from noise
             to clean, so the paper's 20, 100 and 200 steps are N = 2, 10 and 20 at a window of T = 10. M frames
             cost T N + (M - 1) N calls of the model.
         guidance_scale: s of classifier-free guidance, null + s (label - null); one number, or one for video and

@@ -117,5 +117,5 @@ class RollingSchedule:
 
 
 def check_steps(steps_per_frame: int) -> int:
-    """`steps_per_frame` (the paper's N) if it is a whole number of at least 1, else a ValueError."""
+    """`steps_per_frame` (N) if it is a whole number of at least 1, else a ValueError."""
     return whole_number(steps_per_frame, "steps_per_frame")

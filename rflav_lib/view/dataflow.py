@@ -107,7 +107,8 @@ def _distinct(groups: Iterable[list[Node]]) -> list[Node]:
 def draw(flow: DataFlow, axis: Axes, title: str = "") -> None:
     """Draw `flow` from top to bottom: the residual streams at the sides, what acts on them further in.
 
-    Thick arrows touch the middle or cross it: they carry one branch to the other. A dashed input is unused.
+    Thick arrows touch the middle or cross it: they carry one branch to the other. A dot is where a stream is tapped.
+    A dashed input is unused.
     """
     places, boxes = _places(flow), {}
     used = {source for node in flow.nodes for source in node.sources}
@@ -120,7 +121,7 @@ def draw(flow: DataFlow, axis: Axes, title: str = "") -> None:
             ha="center",
             va="center",
             fontsize=6.5,
-            zorder=3,
+            zorder=1,  # before the arrows, which end where the boxes were last drawn
             color="grey" if dashed else "black",
             bbox={
                 "boxstyle": "circle,pad=0.1" if round_box else "round,pad=0.25",
@@ -133,36 +134,60 @@ def draw(flow: DataFlow, axis: Axes, title: str = "") -> None:
     for node in flow.nodes:
         for source in node.sources:
             start, end = places[source], places[node]
+            taps = _taps(flow, places, source, node)
+            if taps:
+                start = (start[0], end[1])
+                axis.plot(*start, marker="o", markersize=2.5, color="black", zorder=2)
+            elif abs(start[0] - MIDDLE) > MIDDLE and node.kind == "module":
+                end = (end[0], end[1] - 0.25)  # past what the stream holds in this row
             crosses = (start[0] - MIDDLE) * (end[0] - MIDDLE) <= 0
             axis.annotate(
                 "",
                 end,
                 start,
-                zorder=2 if crosses else 1,
+                zorder=3 if crosses else 2,
                 arrowprops={
                     "arrowstyle": "-|>",
                     "color": style.COLOURS[1] if crosses else "black",
                     "linewidth": 1.8 if crosses else 0.7,
-                    "connectionstyle": f"arc3,rad={_bend(start, end)}",
-                    "patchA": boxes[source],
+                    "connectionstyle": _way(start, end),
+                    "patchA": None if taps else boxes[source],
                     "patchB": boxes[node],
+                    "shrinkA": 0,
+                    "shrinkB": 0,
                 },
             )
     lowest = min(y for _, y in places.values())
-    axis.set(xlim=(-1.6, 2 * MIDDLE + 1.6), ylim=(lowest - 0.7, 0.7), title=title)
+    axis.set(xlim=(-1.75, 2 * MIDDLE + 1.75), ylim=(lowest - 0.7, 0.7), title=title)
     axis.axis("off")
 
 
 FILL = {"input": "#fff6cc", "module": "#d9d9d9", "operation": "white", "output": "#fff6cc"}
-MIDDLE = 2.3  # columns of the video half: -1 conditions, 0 stream, 1 modules; the audio half mirrors them
+# columns of the video half, whose stream is at 0; the audio half mirrors it around MIDDLE
+CONDITIONS, INNER, MIDDLE = -1.15, 1.3, 2.9
 
 
-def _bend(start: tuple[float, float], end: tuple[float, float]) -> float:
-    """Curvature that leads an arrow around the boxes of its column; streams and short arrows are straight."""
+def _taps(flow: DataFlow, places: dict[Node, tuple[float, float]], source: Node, node: Node) -> bool:
+    """Whether `source` runs on past `node` in its stream, so that the arrow can leave the stream beside the node."""
+    column, height = places[source][0], places[node][1]
+    if column not in (0.0, 2 * MIDDLE) or places[node][0] == column:
+        return False
+    runs_on = [other for other in flow.nodes if source in other.sources and places[other][0] == column]
+    return any(places[other][1] < height for other in runs_on)
+
+
+def _way(start: tuple[float, float], end: tuple[float, float]) -> str:
+    """How an arrow runs, in matplotlib's words: around the boxes of its own column, and those of the next.
+
+    Conditions, outermost, run down and then inwards; what skips boxes of its own column bends; all others are straight.
+    """
     column = abs(start[0] - MIDDLE)
+    if column > MIDDLE:
+        return "angle,angleA=90,angleB=0,rad=4"
     if start[0] != end[0] or start[1] - end[1] < 1.5 or column == MIDDLE:
-        return 0.0
-    return 0.32 if start[0] > MIDDLE else -0.32
+        return "arc3,rad=0"
+    outwards = 1.4 / (start[1] - end[1])  # as far, however many rows are skipped
+    return f"arc3,rad={outwards if start[0] > MIDDLE else -outwards}"
 
 
 def _places(flow: DataFlow) -> dict[Node, tuple[float, float]]:
@@ -184,7 +209,7 @@ def _places(flow: DataFlow) -> dict[Node, tuple[float, float]]:
     places = {}
     for node in flow.nodes:
         branch = _branch(node, lambda n: hearers[n]) or _branch(node, lambda n: n.sources)
-        inwards = 0 if node in stream else -1 if node.kind == "input" else 1
+        inwards = 0.0 if node in stream else CONDITIONS if node.kind == "input" else INNER
         column = {"video": inwards, "audio": 2 * MIDDLE - inwards}.get(branch or "", MIDDLE)
         places[node] = (float(column), -float(row[node]))
     return places

@@ -255,7 +255,7 @@ def play(
     Args:
         pipe: the pipeline that makes it.
         y: class to begin with, by name or number; None for no class.
-        steps_per_frame: the paper's N. More is finer and slower.
+        steps_per_frame: N, Euler steps between two finished frames. More is finer and slower.
         seed: of the noise.
         ahead: seconds that may be made beyond what was played: less follows a change of class sooner, more
             survives a machine that is busy in between.

@@ -3,9 +3,11 @@
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from matplotlib.path import Path
 from torch import nn
 
 from rflav_lib.fusion import FUSIONS
+from rflav_lib.view import style
 from rflav_lib.view.dataflow import DataFlow, draw
 
 NAMES = ("video", "audio", "video_condition", "audio_condition")
@@ -93,4 +95,23 @@ def test_drawing_has_a_box_for_each_node_and_an_arrow_for_each_tensor(name):
     grey = {text.get_text().replace("\n", "_") for text in texts if text.get_color() == "grey"}
     assert grey == ({"video_condition", "audio_condition"} if name == "average" else set())
     figure.canvas.draw()
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("name", list(FUSIONS))
+def test_no_arrow_runs_behind_a_box_that_it_has_nothing_to_do_with(name):
+    with plt.rc_context():
+        style.use()
+        figure, axes = plt.subplots(1, 3, figsize=(12, 6))  # as notebook 04 draws
+        draw(flow_of(name), axes[0], "title")
+        figure.canvas.draw()
+    boxes = [
+        text.get_bbox_patch().get_window_extent().padded(-2) for text in axes[0].texts if text.get_text()
+    ]
+    for text in axes[0].texts:
+        if not text.get_text():
+            line, *_head = text.arrow_patch.get_path().to_polygons(closed_only=False)
+            points = Path(line).interpolated(100).vertices
+            behind = [box for box in boxes if any(box.contains(*point) for point in points)]
+            assert not behind, f"an arrow from {points[0]} to {points[-1]} runs behind {behind}"
     plt.close(figure)
