@@ -1,5 +1,6 @@
 """What a run's figures say in words: can its samples be told from real clips, and are they copies of training clips?"""
 
+import math
 from typing import Any
 
 from rflav_lib.evaluation.differs import JACKKNIFE
@@ -88,6 +89,8 @@ def _copied(found: dict[str, float], copies: dict[str, float] | None, like_with_
     In earlier runs unseen clips did not go through the codecs: where those alone move a copy further off than unseen
     clips are, samples that lie further off say nothing of the model.
     """
+    if found["low"] is None or math.isnan(found["low"]):
+        return "–"
     if found["low"] > CHANCE:
         return "nearer to training than unseen clips are"
     if not like_with_like and copies is not None and copies["median"] > found["median_unseen"]:
@@ -137,7 +140,9 @@ def _bank(run: Run) -> str:
 
 def _with_interval(found: dict[str, Any], key: str, form: str) -> str:
     text = f"{found[key]:{form}}"
-    if found["low"] is None or found["low"] != found["low"]:  # none: no resamples were asked for
+    if found["low"] is None or math.isnan(
+        found["low"]
+    ):  # as JSON has it, or fresh: no resamples were asked for
         return text
     plain = form.lstrip("+")
     return f"{text} ({found['low']:{plain}} to {found['high']:{plain}})"

@@ -23,6 +23,7 @@ from rflav_lib.evaluation.memorisation import HEARD, SEEN
 from rflav_lib.evaluation.networks import measures
 from rflav_lib.evaluation.run import Evaluation
 from rflav_lib.evaluation.sources import ToyPart, ToySource, draw, open_source
+from rflav_lib.evaluation.tables import read_run
 from rflav_lib.metrics.distances import frechet, kernel_distance
 from rflav_lib.metrics.toy_classifier import ToyWatcher
 from rflav_lib.pipeline import CONDITION_SCALE, RFLAVPipeline
@@ -239,6 +240,16 @@ def test_what_the_codecs_lose_is_not_held_against_the_samples(settings, monkeypa
     found, _ = judged(settings, monkeypatch, unseen, lossless=False, training=PARTS)
     for space, figure in found.items():
         assert figure["low"] <= 0.5 <= figure["high"], space
+
+
+def test_without_resamples_the_tables_are_the_same_from_json(settings):
+    config = EvaluateConfig.from_mapping({**settings, "resamples": 0})
+    results = run_to_the_end(config, "test", progress=False)
+    text = tables([results])
+    assert tables([read_run(config.output_path / "results.json")]) == text
+    assert all(
+        line.endswith("| – |") for line in text.splitlines() if "| pixels," in line or "| loudness" in line
+    )
 
 
 def test_fewer_held_out_windows_than_samples_are_all_taken(settings, monkeypatch):
