@@ -219,7 +219,8 @@ def line(name: str, found: Figures) -> str:
         return f"{name:12} diverged: {found['diverged']}"
     keys = ("class seen", "class heard", "seen as heard", "median offset (ms)", "events within 100 ms",
             "picture as usual", "sound as usual")  # fmt: skip
-    cells = [f"{key} {found[key]['value']:.2f}" for key in keys]
+    values = {key: found[key]["value"] for key in keys}  # None in a file, where there was nothing to measure
+    cells = [f"{key} {'–' if value is None else format(value, '.2f')}" for key, value in values.items()]
     if "clips with events" in found:  # older files do not tell
         cells.append(f"(events: of {found['clips with events']} of {found['clips']} clips)")
     return f"{name:12} " + "  ".join(cells)

@@ -82,7 +82,9 @@ def _row(seeds: list[Figures]) -> Figures:
         }
     found["trackers"] = {
         place: {
-            figure: float(np.nanmean([run["trackers"][which][figure]["value"] for run in seeds]))
+            figure: float(
+                np.nanmean(np.array([run["trackers"][which][figure]["value"] for run in seeds], float))
+            )
             for figure in seeds[0]["trackers"][0]
         }
         for place, which in (("first", 0), ("last", -1))
