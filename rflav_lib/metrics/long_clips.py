@@ -26,7 +26,7 @@ class LongSettings:
     Attributes:
         model: checksum of the weights, see `rflav_lib.provenance.fingerprint`.
         frames: of each clip.
-        steps_per_frame: the paper's N.
+        steps_per_frame: Euler steps between two finished frames, N.
         dtype: of matrix products, of `rflav_lib.precision.DTYPES`.
         seed: of all noise.
     """
