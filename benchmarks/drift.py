@@ -226,7 +226,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     made = study.parser(__doc__.splitlines()[0], REMEDIES, str(ROOT / "outputs" / "drift"), 80, "of each set")
     made.set_defaults(only=list(REMEDIES), steps=experiments.FINE_TUNED["max_steps"])
     made.add_argument("--windows", type=int, default=10, help="of each clip (default: %(default)s)")
-    made.add_argument("--steps-per-frame", type=int, default=2, help="Euler steps between two finished frames, N (default: %(default)s)")
+    made.add_argument(
+        "--steps-per-frame", type=int, default=2, help="N: Euler steps a frame (default: %(default)s)"
+    )
     made.add_argument("--precision", choices=PRECISIONS, default=AUTO, help="of the training (default: auto)")
     least = {"steps": 1, "windows": 2, "steps_per_frame": 1, "threads": 1, "clips": len(CLASSES[WORLD])}
     return study.parsed(made, arguments, "python benchmarks/drift.py", least)

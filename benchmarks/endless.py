@@ -120,7 +120,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Options of the command line; exits with one clear line if they do not make sense."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=600, help="frames to make (default: %(default)s)")
-    parser.add_argument("--steps-per-frame", type=int, default=4, help="Euler steps between two finished frames, N (default: %(default)s)")
+    parser.add_argument(
+        "--steps-per-frame", type=int, default=4, help="N: Euler steps a frame (default: %(default)s)"
+    )
     parser.add_argument(
         "--y", choices=CLASSES[WORLD], default="fireworks", help="class (default: %(default)s)"
     )

@@ -19,7 +19,9 @@ def parse(arguments: list[str], about: str, models: Iterable[str]) -> argparse.N
     """Options; exits with one clear line if they do not make sense. The plain sampler comes first, if it takes part."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--model", choices=list(models), default="bundled", help="default: %(default)s")
-    parser.add_argument("--steps-per-frame", type=int, default=2, help="Euler steps between two finished frames, N (default: %(default)s)")
+    parser.add_argument(
+        "--steps-per-frame", type=int, default=2, help="N: Euler steps a frame (default: %(default)s)"
+    )
     parser.add_argument("--frames", type=int, default=30, help="frames measured (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=1, help="clips at once (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")

@@ -200,7 +200,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--clips", type=int, default=4, help="generated, and real (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=240, help="of each (default: %(default)s)")
-    parser.add_argument("--steps-per-frame", type=int, default=2, help="Euler steps between two finished frames, N (default: %(default)s)")
+    parser.add_argument(
+        "--steps-per-frame", type=int, default=2, help="N: Euler steps a frame (default: %(default)s)"
+    )
     parser.add_argument(
         "--dtype", choices=DTYPES, default=quick_name("cpu"),
         help="of the sampler's matrix products (default: bfloat16 where the processor has instructions for it; here "

@@ -170,7 +170,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--clips", type=int, default=20, help="of each set, classes in turn (default: %(default)s)"
     )
     parser.add_argument("--frames", type=int, default=40, help="of each clip (default: %(default)s)")
-    parser.add_argument("--steps-per-frame", type=int, default=4, help="Euler steps between two finished frames, N (default: %(default)s)")
+    parser.add_argument(
+        "--steps-per-frame", type=int, default=4, help="N: Euler steps a frame (default: %(default)s)"
+    )
     parser.add_argument("--scales", type=float, nargs="+", help="instead of the usual ones")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED)

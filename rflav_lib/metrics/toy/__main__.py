@@ -34,7 +34,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("checkpoint", help="pipeline folder of a toy-landscape or toy-dance model")
     parser.add_argument("--clips", type=int, default=200, help="of each set (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=40, help="of each clip (default: %(default)s)")
-    parser.add_argument("--steps-per-frame", type=int, default=4, help="Euler steps between two finished frames, N (default: %(default)s)")
+    parser.add_argument(
+        "--steps-per-frame", type=int, default=4, help="N: Euler steps a frame (default: %(default)s)"
+    )
     parser.add_argument(
         "--guidance-scale", type=float, default=1.0, help="classifier-free guidance (default: 1, none)"
     )
