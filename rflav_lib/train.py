@@ -26,6 +26,7 @@ from rflav_lib.media import Clip
 from rflav_lib.precision import told
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_meter import Reading
+from rflav_lib.train_pipeline import renew_pipeline
 from rflav_lib.train_plan import missing, plan
 from rflav_lib.train_report import Reporter
 from rflav_lib.train_run import TrainRun, make_accelerator, on_main
@@ -109,6 +110,7 @@ def train(config: TrainConfig, accelerator: Accelerator | None = None) -> Iterat
         run = TrainRun(config, accelerator)
         on_main(accelerator, lambda: remove_drafts(run.checkpoint_folder, config.output_path))
         said = run.resume()
+        renew_pipeline(run)
         reporter = Reporter(run, said)
         try:
             yield from _steps(run, reporter)
