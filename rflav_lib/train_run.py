@@ -80,7 +80,7 @@ class TrainRun:
             **{key: getattr(config, key) for key in MODEL_KEYS},
         )
         if config.start_from:
-            start_from(model, config.start_from)
+            start_from(model, config.start_from, self.data.class_names)
         self.samples = Samples(config, self.data, model.drop_labels)
         # clips that are too short are named now, not at the first step that draws one
         self.data.draw_window(torch.Generator().manual_seed(config.seed), config.longest_sample)
