@@ -32,7 +32,7 @@ from rflav_lib.files import read_json, whole_folder
 from rflav_lib.misfits import misfit
 from rflav_lib.tensor_files import safetensors_errors
 from rflav_lib.train_config import TrainConfig
-from rflav_lib.train_sources import changed_sources
+from rflav_lib.train_sources import changed_sources, check_sources
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -202,8 +202,7 @@ def _facts(path: Path) -> dict[str, Any]:
     for key in ("step", "ema_step", "processes"):
         if type(facts[key]) is not int or facts[key] < 0:
             raise ValueError(f"run.json: {key} is {facts[key]!r}")
-    if not isinstance(facts["made_of"], dict):
-        raise ValueError(f"run.json: made_of is {facts['made_of']!r}")
+    check_sources(facts["made_of"])
     if facts["step"] != step_of(path):
         raise ValueError(f"run.json is of step {facts['step']}")
     # types and values of what this version knows; `differences` refuses other keys, which are no damage

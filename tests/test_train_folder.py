@@ -287,6 +287,18 @@ def test_another_codec_in_the_same_folder_is_refused(tmp_path):
     assert next(train(replace(config, max_steps=4))).step == 4
 
 
+@pytest.mark.parametrize(
+    "made_of", [3, {"codecs": {}}, {"codecs": 1, "class_names": [], "clips": 1, "clips_digest": ""}]
+)
+def test_damaged_facts_of_codecs_and_clips_are_refused(tmp_path, made_of):
+    config = tiny_config(tmp_path, max_steps=3)
+    list(train(config))
+    path = list_checkpoints(config.output_path / "checkpoints")[-1] / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "made_of": made_of}))
+    with pytest.raises(ValueError, match=r"step-000003: damaged checkpoint \(run.json: made_of"):
+        next(train(config))
+
+
 def write_clips(folder, seed, count, names=None):
     source = ToySource("toy-landscape", seed, count, 6)
     if names:
