@@ -1,6 +1,7 @@
 """The command line of `benchmarks/generation.py`."""
 
 import argparse
+import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,6 +49,8 @@ def parse(arguments: list[str], about: str, models: Iterable[str]) -> argparse.N
     for name in ("steps_per_frame", "frames", "batch", "threads"):
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
+        parser.error(f"--device must be cpu or cuda, not {options.device}")
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         parser.error("--device cuda: there is no CUDA device here")
     if options.samplers is None:

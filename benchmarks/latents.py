@@ -11,6 +11,7 @@ worlds draw, which no cache is needed for.
 """
 
 import argparse
+import re
 import shlex
 import statistics
 import sys
@@ -165,23 +166,30 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for name in ("size", "n_mels", "batch", "steps", "threads"):
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
+        parser.error(f"--device must be cpu or cuda, not {options.device}")
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         parser.error("--device cuda: there is no CUDA device here")
     options.command = shlex.join(["python", "benchmarks/latents.py", *arguments])
     return options
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     """Measure, print, and write if asked to."""
     options = parse(arguments)
     torch.set_num_threads(options.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        found = figures(options, Path(folder))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            found = figures(options, Path(folder))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     print(table(found))
     if options.out:
         report = {"command": options.command, "provenance": provenance(options.device), **found}
         write_json(options.out, report)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -7,6 +7,7 @@ Networks have random weights: they cost what the published ones cost. See benchm
 """
 
 import argparse
+import re
 import shlex
 import sys
 import time
@@ -93,6 +94,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, help="threads of torch")
     parser.add_argument("--out", type=output_file, help="write JSON")
     options = parser.parse_args(arguments)
+    for name, least in (("samples", 2), ("clips", 0), ("batch", 1), ("threads", 1)):
+        if (value := getattr(options, name)) is not None and value < least:
+            parser.error(f"--{name} must be at least {least}, not {value}")
+    if options.clips == 1:
+        parser.error("--clips must be at least 2, or 0 to leave that out, not 1")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", options.device):
+        parser.error(f"--device must be cpu or cuda, not {options.device}")
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error("--device cuda: there is no CUDA device here")
     if options.threads:
         torch.set_num_threads(options.threads)
 

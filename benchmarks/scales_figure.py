@@ -4,8 +4,8 @@ python benchmarks/scales_figure.py results/conditions.json results/class_guidanc
 """
 
 import argparse
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import matplotlib
 matplotlib.use("Agg")  # a file, no window
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from rflav_lib.files import output_file, whole
+from rflav_lib.files import output_file, read_json, whole
 
 MEASURES = {
     "seen as heard": "picture and sound of one class",
@@ -70,26 +71,45 @@ def draw(axes: Axes, sets: dict[str, Any], measure: str) -> None:
     axes.set(title=MEASURES[measure], xlabel="scale", ylim=(-0.03, 1.03))
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     """A row of panels for each file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", type=Path, help="what scales.py wrote")
     parser.add_argument("--out", type=output_file, required=True, help="PNG file")
     options = parser.parse_args(arguments)
-    reports = [json.loads(path.read_text(encoding="utf-8")) for path in options.files]
+    try:
+        figure = drawn(options.files)
+        with whole(options.out) as draft:
+            figure.savefig(draft, format="png", dpi=110)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def drawn(files: Sequence[Path]) -> Figure:
+    """A row of panels for each file.
+
+    Raises:
+        OSError: a file that is not there.
+        ValueError: one that `scales.py` has not written; names it.
+    """
+    reports = [read_json(path) for path in files]
     size = (3.6 * len(MEASURES), 3.4 * len(reports))
     figure, grid = plt.subplots(
         len(reports), len(MEASURES), figsize=size, squeeze=False, layout="constrained"
     )
-    for row, report in zip(grid, reports, strict=True):
-        for axes, measure in zip(row, MEASURES, strict=True):
-            draw(axes, report["sets"], measure)
-        row[0].legend(fontsize=7)
-        settings = report["settings"]
-        row[0].set_ylabel(f"{settings['clips']} clips, N = {settings['steps_per_frame']}")
-    with whole(options.out) as draft:
-        figure.savefig(draft, format="png", dpi=110)
+    for row, report, path in zip(grid, reports, files, strict=True):
+        try:
+            for axes, measure in zip(row, MEASURES, strict=True):
+                draw(axes, report["sets"], measure)
+            row[0].legend(fontsize=7)
+            settings = report["settings"]
+            row[0].set_ylabel(f"{settings['clips']} clips, N = {settings['steps_per_frame']}")
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{path}: not what benchmarks/scales.py writes ({error!r})") from error
+    return figure
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -23,9 +23,9 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_scripts.bundle import SPLITS, Bundle, bundle_folder, fetch_bundle, split_pieces
+from data_scripts.bundle import SPLITS, Bundle, bundle_folder, fetch_bundle, refuse_ignored, split_pieces
 from data_scripts.check import check_command
-from data_scripts.command import Options, SubCommand, accept_terms, add_from, add_unpacked, run
+from data_scripts.command import Options, SubCommand, accept_terms, add_from, add_unpacked, at_least_one, run
 from data_scripts.fetch_many import CONNECTIONS, fetch_all
 from data_scripts.prepare import Piece, Recipe, add_recipe, prepare, tell_missing
 from data_scripts.published import FetchError, Remote
@@ -53,6 +53,7 @@ LISTS = (
     ),
 )  # fmt: skip
 BYTES_EACH = 18 * 10**6  # 14 s on average at 10 Mbit/s: what the disk is checked for
+FRONT = 1  # the camera that RFLAV's clips are of
 CROP = 1024  # pixels of 1920x1080, as in the bundle
 
 
@@ -83,6 +84,7 @@ def _read(path: Path) -> list[str]:
 
 
 def _fetch(options: Options) -> int:
+    refuse_ignored(options, "camera", "without_ignored", "first", "connections")
     accept_terms("AIST Dance Video Database", TERMS, SUMMARY, options.accept_terms)
     if not options.original:
         folder = fetch_bundle(BUNDLE, options.root, options.given)
@@ -91,16 +93,19 @@ def _fetch(options: Options) -> int:
     raw = options.root / "raw"
     fetch_all(LISTS, raw, description="lists")
     names = [
-        name for split in SPLITS for name in sequences(raw, split, options.camera, options.without_ignored)
+        name for split in SPLITS for name in sequences(raw, split, _camera(options), options.without_ignored)
     ]
     names = names[: options.first]
     videos = [Remote(f"videos/{name}.mp4", f"{VIDEOS}{name}.mp4") for name in names]
-    fetch_all(videos, raw, connections=options.connections, about=BYTES_EACH, description="videos")
+    fetch_all(
+        videos, raw, connections=options.connections or CONNECTIONS, about=BYTES_EACH, description="videos"
+    )
     print(f"{len(videos)} videos are in {raw / 'videos'}; next: prepare --original")
     return 0
 
 
 def _prepare(options: Options) -> int:
+    refuse_ignored(options, "camera", "without_ignored")
     recipe = Recipe.of(options, crop=CROP)
     if not options.original:
         folder = options.given or bundle_folder(options.root)
@@ -110,7 +115,7 @@ def _prepare(options: Options) -> int:
     raw = options.root / "raw"
     pieces, missing = [], []
     for split in SPLITS:
-        for name in sequences(raw, split, options.camera, options.without_ignored):
+        for name in sequences(raw, split, _camera(options), options.without_ignored):
             video = raw / "videos" / f"{name}.mp4"
             if video.is_file():
                 pieces.append(Piece(video, options.root / split / video.name))
@@ -118,8 +123,14 @@ def _prepare(options: Options) -> int:
                 missing.append(name)
     tell_missing(missing, "videos of the lists are not there; their names", options.root)
     if not pieces:
-        raise FetchError(f"{raw / 'videos'}: holds no video of camera {options.camera}; run fetch --original")
+        raise FetchError(
+            f"{raw / 'videos'}: holds no video of camera {_camera(options)}; run fetch --original"
+        )
     return prepare(pieces, recipe, options.root, options.workers)
+
+
+def _camera(options: Options) -> int:
+    return FRONT if options.camera is None else options.camera
 
 
 def _fetch_arguments(parser: ArgumentParser) -> None:
@@ -129,9 +140,11 @@ def _fetch_arguments(parser: ArgumentParser) -> None:
         "--accept-terms", action="store_true", help="you have read the database's terms of use"
     )
     parser.add_argument(
-        "--connections", type=int, default=CONNECTIONS, help="files at once (default: %(default)s)"
+        "--connections", type=at_least_one, help=f"with --original: files at once (default: {CONNECTIONS})"
     )
-    parser.add_argument("--first", type=int, metavar="N", help="with --original: only the first N videos")
+    parser.add_argument(
+        "--first", type=at_least_one, metavar="N", help="with --original: only the first N videos"
+    )
 
 
 def _prepare_arguments(parser: ArgumentParser) -> None:
@@ -144,9 +157,7 @@ def _add_original(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--original", action="store_true", help="the database's own videos instead of the bundle"
     )
-    parser.add_argument(
-        "--camera", type=int, default=1, help="with --original: 1 to 9 (default: %(default)s, in front)"
-    )
+    parser.add_argument("--camera", type=int, help=f"with --original: 1 to 9 (default: {FRONT}, in front)")
     parser.add_argument(
         "--without-ignored", action="store_true",
         help="with --original: leave out AIST++'s ignore list (the paper keeps it)",

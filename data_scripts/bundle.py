@@ -1,6 +1,7 @@
 """MM-Diffusion's bundle, Landscape and AIST++ in one Google Drive folder: fetched, unpacked, listed."""
 
 import shutil
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,8 +40,10 @@ def fetch_bundle(bundle: Bundle, root: Path, given: Sequence[Path]) -> Path:
         The folder to prepare from.
 
     Raises:
-        FetchError: Drive refuses, or what was given cannot be used. ArchiveError: see `unpack`.
+        FetchError: Drive refuses, or what was given is not there or cannot be used. ArchiveError: see `unpack`.
     """
+    if missing := [str(path) for path in given if not path.exists()]:
+        raise FetchError(f"--from {missing[0]}: no such file or folder")
     source = root / "source"
     if source.is_dir():
         print(f"{source} is there already; delete it to unpack the bundle again")
@@ -51,8 +54,13 @@ def fetch_bundle(bundle: Bundle, root: Path, given: Sequence[Path]) -> Path:
         raise FetchError(f"{folders[0]}: give one folder, or archives, not both")
     files = list(given) or drive.fetch_folder(DRIVE_FOLDER, bundle.wanted, root / "raw" / "bundle")
     archives = [path for path in files if path.suffix.lower() not in SUFFIXES]
-    if not archives:
+    if not archives and not given:
         return root / "raw" / "bundle"
+    clips = _single_clips([path for path in files if path.suffix.lower() in SUFFIXES])
+    if stray := [str(clips[below]) for below in clips if given and len(below.parts) == 1]:
+        raise FetchError(
+            f"--from {stray[0]}: lies neither below train/ nor below test/; give a folder with both"
+        )
     with whole_folder(source) as draft:
         draft.mkdir()
         for path in archives:
@@ -60,10 +68,39 @@ def fetch_bundle(bundle: Bundle, root: Path, given: Sequence[Path]) -> Path:
             for nested in [found for found in sorted(inner.rglob("*")) if _looks_packed(found)]:
                 unpack(nested, _free(nested.parent / nested.name.split(".")[0]))
                 nested.unlink()
-        for path in set(files) - set(archives):  # single clips beside the archives
-            (draft / "clips").mkdir(exist_ok=True)
-            shutil.copy2(path, draft / "clips" / path.name)
+        for below, path in clips.items():
+            copy = draft / "clips" / below
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
     return source
+
+
+def _single_clips(paths: Sequence[Path]) -> dict[Path, Path]:
+    """Clips that are in no archive, by where they go: their path from `train` or `test` on, or their name."""
+    clips: dict[Path, Path] = {}
+    for path in paths:
+        splits = _splits(path.parts)
+        below = Path(*path.parts[splits[-1] :]) if splits else Path(path.name)
+        if below in clips:
+            raise FetchError(f"{clips[below]} and {path} would both become {below}: rename one")
+        clips[below] = path
+    return clips
+
+
+def _splits(parts: Sequence[str]) -> list[int]:
+    """Which parts of a path are folders named after a split."""
+    return [number for number, part in enumerate(parts[:-1]) if part.lower() in SPLITS]
+
+
+def refuse_ignored(options: Namespace, *with_original: str) -> None:
+    """Raise a FetchError for options that would do nothing: `--from` with `--original`, and those named without it."""
+    if options.original and options.given:
+        raise FetchError("--from is the bundle and --original are the sources: leave one out")
+    for name in with_original:
+        if not options.original and getattr(options, name) not in (None, False):
+            raise FetchError(
+                f"--{name.replace('_', '-')} is of no use without --original: add that, or leave it out"
+            )
 
 
 def bundle_folder(root: Path) -> Path:
@@ -89,7 +126,7 @@ def split_pieces(source: Path, target: Path, foreign: str = "") -> list[Piece]:
     left_out: Counter[str] = Counter()
     for path in all_files(source):
         parts = path.relative_to(source).parts
-        splits = [number for number, part in enumerate(parts[:-1]) if part.lower() in SPLITS]
+        splits = _splits(parts)
         if path.suffix.lower() not in SUFFIXES:
             left_out[f"{path.suffix or 'no ending'}: no media"] += 1
         elif foreign and foreign in "/".join(parts[:-1]).lower():

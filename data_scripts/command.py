@@ -96,4 +96,14 @@ def add_unpacked(parser: argparse.ArgumentParser) -> None:
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """`--workers`: processes."""
-    parser.add_argument("--workers", type=int, help="processes (default: as many as there are cores)")
+    parser.add_argument(
+        "--workers", type=at_least_one, help="processes (default: as many as there are cores)"
+    )
+
+
+def at_least_one(text: str) -> int:
+    """`type=` of an option that counts something."""
+    number = int(text)  # argparse names the option and the value where it is none
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_scripts.bundle import SPLITS, Bundle, bundle_folder, fetch_bundle, split_pieces
+from data_scripts.bundle import SPLITS, Bundle, bundle_folder, fetch_bundle, refuse_ignored, split_pieces
 from data_scripts.check import check_command
 from data_scripts.command import Options, SubCommand, add_from, add_unpacked, run
 from data_scripts.fetching import fetch
@@ -86,18 +86,26 @@ def original_pieces(rows: Sequence[Row], videos: Path, target: Path) -> tuple[li
     """What to cut from downloaded videos, and the ids of those that are not there.
 
     A video is found by its id: the file's name without ending, or what stands in brackets at its end.
+
+    Raises:
+        FetchError: two files of one id.
     """
+    wanted = {row.video for row in rows}
     by_id: dict[str, Path] = {}
     for path in media_files(videos) if videos.is_dir() else []:
         name = path.stem
-        by_id[name[name.rfind("[") + 1 : -1] if name.endswith("]") else name] = path
+        name = name[name.rfind("[") + 1 : -1] if name.endswith("]") else name
+        if name in by_id and name in wanted:
+            raise FetchError(f"{by_id[name]} and {path} are both of the video {name}: remove one")
+        by_id[name] = path
     pieces = [
         Piece(by_id[row.video], target / row.target, row.start, SECONDS) for row in rows if row.video in by_id
     ]
-    return pieces, sorted({row.video for row in rows} - by_id.keys())
+    return pieces, sorted(wanted - by_id.keys())
 
 
 def _fetch(options: Options) -> int:
+    refuse_ignored(options)
     if not options.original:
         folder = fetch_bundle(BUNDLE, options.root, options.given)
         print(f"the bundle is in {folder}; next: prepare --from {shlex.quote(str(folder))}")
@@ -116,6 +124,9 @@ def _fetch(options: Options) -> int:
 
 
 def _prepare(options: Options) -> int:
+    refuse_ignored(options, "videos")
+    if options.videos and not options.videos.is_dir():
+        raise FetchError(f"--videos {options.videos}: no such folder")
     recipe = Recipe.of(options)
     if not options.original:
         folder = options.given or bundle_folder(options.root)

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -31,7 +32,9 @@ from rflav_lib.files import read_json, whole_folder
 from rflav_lib.misfits import misfit
 from rflav_lib.tensor_files import safetensors_errors
 from rflav_lib.train_config import TrainConfig
+from rflav_lib.train_sources import changed_sources, check_sources
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
@@ -52,8 +55,12 @@ def take_snapshot(
     model: nn.Module,
     ema: EMAModel,
     optimizer: torch.optim.Optimizer,
+    made_of: Mapping[str, Any] = NOTHING,
 ) -> Snapshot:
-    """Collect the state; with several processes all of them must call it, for each may hold a part."""
+    """Collect the state; with several processes all of them must call it, for each may hold a part.
+
+    `made_of` are the facts of `train_sources.sources`, kept for `restore`.
+    """
     weights: dict[str, Any] = get_model_state_dict(model, options=FULL)
     optimizer_state: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=FULL)
     moments = optimizer_state.get("state", {})  # main process only
@@ -61,7 +68,13 @@ def take_snapshot(
         weights,
         full_averages(model, ema),
         {f"{name}/{key}": tensor for name, entry in moments.items() for key, tensor in entry.items()},
-        {"step": step, "ema_step": ema.optimization_step, "processes": processes, "config": asdict(config)},
+        {
+            "step": step,
+            "ema_step": ema.optimization_step,
+            "processes": processes,
+            "config": asdict(config),
+            "made_of": dict(made_of),
+        },
     )
 
 
@@ -154,12 +167,13 @@ def restore(
     model: nn.Module,
     ema: EMAModel,
     optimizer: torch.optim.Optimizer,
+    made_of: Mapping[str, Any] = NOTHING,
 ) -> tuple[int, list[str]]:
-    """Load a checkpoint; returns its step and what is said about settings that changed without harm.
+    """Load a checkpoint; returns its step and what is said about what changed without harm: settings, clips.
 
     Raises:
         ValueError: the checkpoint is damaged, of another architecture, or of a run with another config (names the
-            keys that differ).
+            keys that differ), other codecs or other classes.
     """
     try:
         facts = _facts(path)
@@ -171,6 +185,7 @@ def restore(
             f"{path}: damaged checkpoint ({error}); delete this folder to go on from the one before"
         ) from error
     said = config.differences(facts["config"], processes, facts["processes"], str(path))
+    said += changed_sources(facts["made_of"], made_of, str(path))
     _check_shapes(path, model, tensors["model"], tensors["ema"])
     moments = _moments(path, tensors["optimizer"], model)
     set_model_state_dict(model, tensors["model"], options=FULL)
@@ -183,10 +198,11 @@ def restore(
 
 def _facts(path: Path) -> dict[str, Any]:
     """run.json of a checkpoint. Raises ValueError, KeyError or TypeError for another file."""
-    facts = {"processes": 1, **read_json(path / "run.json")}
+    facts = {"processes": 1, "made_of": {}, **read_json(path / "run.json")}
     for key in ("step", "ema_step", "processes"):
         if type(facts[key]) is not int or facts[key] < 0:
             raise ValueError(f"run.json: {key} is {facts[key]!r}")
+    check_sources(facts["made_of"])
     if facts["step"] != step_of(path):
         raise ValueError(f"run.json is of step {facts['step']}")
     # types and values of what this version knows; `differences` refuses other keys, which are no damage

@@ -24,12 +24,13 @@ from rflav_lib.allocator import keep_freed_memory
 from rflav_lib.checkpoints import last_good, list_checkpoints, remove_drafts
 from rflav_lib.media import Clip
 from rflav_lib.precision import told
-from rflav_lib.train_config import TrainConfig
+from rflav_lib.train_config import TrainConfig, check_config
 from rflav_lib.train_meter import Reading
+from rflav_lib.train_pipeline import renew_pipeline
 from rflav_lib.train_plan import missing, plan
 from rflav_lib.train_report import Reporter
 from rflav_lib.train_run import TrainRun, make_accelerator, on_main
-from rflav_lib.train_stop import StopTogether
+from rflav_lib.train_stop import StopTogether, handled
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,14 @@ def train(config: TrainConfig, accelerator: Accelerator | None = None) -> Iterat
     them iterates.
 
     Raises:
+        TypeError: no `TrainConfig`.
         ValueError: the folder is in use, read-only or holds a run with another config, or a damaged checkpoint;
             or data that do not fit.
         FloatingPointError: the loss is not finite any more, or diverges; names step, samples and the last good
             checkpoint.
         OSError: a checkpoint could not be written; those before are untouched.
     """
+    check_config(config)
     accelerator = accelerator or make_accelerator(config)
     lock = run_folder.locked(config.output_path)
     on_main(accelerator, lock.__enter__)
@@ -109,6 +112,7 @@ def train(config: TrainConfig, accelerator: Accelerator | None = None) -> Iterat
         run = TrainRun(config, accelerator)
         on_main(accelerator, lambda: remove_drafts(run.checkpoint_folder, config.output_path))
         said = run.resume()
+        renew_pipeline(run)
         reporter = Reporter(run, said)
         try:
             yield from _steps(run, reporter)
@@ -277,13 +281,17 @@ def dry_run(config: TrainConfig, accelerator: Accelerator) -> None:
 
 
 def run_to_the_end(config: TrainConfig, accelerator: Accelerator | None = None) -> None:
-    """Train without looking: one line of progress, told by the main process. What launchers start."""
+    """Train without looking: one line of progress, told by the main process. What launchers start.
+
+    SIGTERM stops it as Ctrl-C does, in the main thread: clusters send it before they kill.
+    """
+    check_config(config)
     accelerator = accelerator or make_accelerator(config)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters send it before they kill
-    main_process = accelerator.is_main_process
-    with tqdm(
-        total=config.max_steps, desc=Path(config.output_dir).name, unit="step", disable=not main_process
-    ) as bar:
+    name, others = Path(config.output_dir).name, not accelerator.is_main_process
+    with (
+        handled(signal.default_int_handler, (signal.SIGTERM,)),
+        tqdm(total=config.max_steps, desc=name, unit="step", disable=others) as bar,
+    ):
         for state in train(config, accelerator):
             bar.update(state.step - bar.n)
             bar.set_postfix(

@@ -34,7 +34,7 @@ from einops import rearrange
 from torch import Tensor
 from tqdm.auto import tqdm, trange
 
-from rflav_lib.arguments import finite_number, whole_number
+from rflav_lib.arguments import LARGEST_SEED, finite_number, whole_number
 from rflav_lib.data.seeds import CODEC_SEED, kept_for
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.files import refuse_other, whole_folder
@@ -78,6 +78,7 @@ class CodecTraining:
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "pool"):
             whole_number(getattr(self, name), name)
+        whole_number(self.seed, "seed", 0, LARGEST_SEED)
         for name in ("learning_rate", "kl_weight", "latent_noise", "foreground"):
             if finite_number(getattr(self, name), name) < 0:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)!r}")

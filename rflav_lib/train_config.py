@@ -104,6 +104,7 @@ class TrainConfig(YamlConfig):
     resume: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         kept = None if self.latents else kept_for(self.seed)  # a cache has its clips, and a seed of its own
         check = [
             ("world", self.world in CLASSES, f"one of {', '.join(CLASSES)}"),
@@ -226,3 +227,12 @@ class TrainConfig(YamlConfig):
         if "max_steps" in changed:
             said.append("the learning rate follows the new number of steps from here on")
         return said
+
+
+def check_config(config: TrainConfig) -> None:
+    """Raise a TypeError unless this is a `TrainConfig`: a mapping or the name of a file is not read here."""
+    if not isinstance(config, TrainConfig):
+        raise TypeError(
+            f"config must be a TrainConfig, not {short(config)}: TrainConfig.from_mapping reads a mapping, "
+            "TrainConfig.from_yaml a file"
+        )

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from diffusers.training_utils import EMAModel
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rflav_lib import ROOT, checkpoints
@@ -33,6 +33,8 @@ from rflav_lib.train_batches import Batch, BatchSource, RollOutBatch, Samples
 from rflav_lib.train_checks import check_data
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_meter import Meter
+from rflav_lib.train_pipeline import write_pipeline
+from rflav_lib.train_sources import sources
 from rflav_lib.train_start import start_from
 from rflav_lib.transformer import RFLAVTransformer
 from rflav_lib.vocoder import GriffinLim
@@ -78,7 +80,7 @@ class TrainRun:
             **{key: getattr(config, key) for key in MODEL_KEYS},
         )
         if config.start_from:
-            start_from(model, config.start_from)
+            start_from(model, config.start_from, self.data.class_names)
         self.samples = Samples(config, self.data, model.drop_labels)
         # clips that are too short are named now, not at the first step that draws one
         self.data.draw_window(torch.Generator().manual_seed(config.seed), config.longest_sample)
@@ -120,6 +122,11 @@ class TrainRun:
     def checkpoint_folder(self) -> Path:
         """Where checkpoints go."""
         return self.config.output_path / "checkpoints"
+
+    @property
+    def pipeline_folder(self) -> Path:
+        """Where the pipeline goes."""
+        return self.config.output_path / "pipeline"
 
     def draw_batch(self, step: int, samples: range) -> Batch:
         """The given samples of a step, by number; the same whoever draws them."""
@@ -176,15 +183,14 @@ class TrainRun:
             self.bare_model,
             self.ema,
             self.optimizer.optimizer,
+            sources(self.data),
         )
         pipeline = self.pipeline("cpu")
 
         def write() -> None:
             checkpoints.write_checkpoint(self.checkpoint_folder, snapshot)
             checkpoints.prune(self.checkpoint_folder, config.keep_checkpoints, config.keep_every)
-            for module in (pipeline.transformer, pipeline.vae):
-                nn.Module.to(module, torch.bfloat16)  # diffusers' own `to` warns about every cast
-            pipeline.save_whole(config.output_path / "pipeline")
+            write_pipeline(pipeline, self.pipeline_folder, self.step)
 
         self.on_main(write)
 
@@ -208,6 +214,7 @@ class TrainRun:
             self.bare_model,
             self.ema,
             self.optimizer.optimizer,
+            sources(self.data),
         )
         return said
 

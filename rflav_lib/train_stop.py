@@ -1,7 +1,7 @@
 """Stopping at the end of a step: Ctrl-C, SIGTERM (what clusters send first), and many processes together."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
@@ -15,17 +15,20 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def deferred_interrupt() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM wait for the end of the block, so that a step is taken or not. Main thread only."""
     caught: list[int] = []
-    with _handled(lambda number, frame: caught.append(number)):
+    with handled(lambda number, frame: caught.append(number)):
         yield
     if caught:
         raise KeyboardInterrupt
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def handled(
+    handler: Callable[[int, FrameType | None], object], signals: Sequence[signal.Signals] = SIGNALS
+) -> Iterator[None]:
+    """Have signals handled for the length of the block. In another thread than the main one nothing changes."""
     try:
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-        for number in SIGNALS:
+        before = {number: signal.getsignal(number) for number in signals}
+        for number in signals:
             signal.signal(number, handler)
     except ValueError:  # only the main thread may set handlers, and only it gets the signals
         yield
@@ -51,7 +54,7 @@ class StopTogether:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """For the whole run."""
-        with _handled(self._ask) if self._several else nullcontext():
+        with handled(self._ask) if self._several else nullcontext():
             yield
 
     def deferred(self) -> AbstractContextManager:

@@ -1,6 +1,7 @@
 """Configurations from YAML, from a notebook's parameters or from the command line, checked the same way."""
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Hashable, Iterable, Mapping
@@ -10,6 +11,7 @@ from reprlib import repr as short
 from types import NoneType, UnionType
 from typing import Any, Self, get_args, get_type_hints
 
+import numpy as np
 import yaml
 
 PLAIN = str | int | float | list | dict | tuple | bytes | complex | None
@@ -110,9 +112,46 @@ def _as_number(value: Any, kinds: tuple[type, ...], name: str) -> Any:
     return int(number) if exact and int in kinds else value
 
 
+def _kinds(cls: type) -> dict[str, tuple[type, ...]]:
+    """The types that each setting of a config may have."""
+    hints = get_type_hints(cls)
+    wanted = {field.name: hints[field.name] for field in fields(cls)}
+    return {key: get_args(kind) if isinstance(kind, UnionType) else (kind,) for key, kind in wanted.items()}
+
+
+def _checked(value: Any, kinds: tuple[type, ...], name: str) -> Any:
+    """A value as a plain one: NumPy's numbers become Python's, and paths strings where those are wanted.
+
+    Raises:
+        ValueError: one of another type.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, os.PathLike) and str in kinds:
+        value = os.fspath(value)
+    value = _as_number(value, kinds, name)
+    if type(value) not in kinds:
+        names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
+        hint = " (to YAML, yes, no, on and off are True and False: quote the word)" * (
+            str in kinds and isinstance(value, bool)
+        )
+        raise ValueError(f"{name} must be {names}, not {short(value)}{hint}")
+    return value
+
+
 @dataclass(frozen=True)
 class YamlConfig:
-    """Base of frozen dataclasses of plain values: what is unknown or of another type is refused by name."""
+    """Base of frozen dataclasses of plain values: what is unknown or of another type is refused by name.
+
+    Those that check more in a `__post_init__` of their own call this one first.
+
+    Raises:
+        ValueError: a value of another type; names the key.
+    """
+
+    def __post_init__(self) -> None:
+        for key, kinds in _kinds(type(self)).items():
+            object.__setattr__(self, key, _checked(getattr(self, key), kinds, f"config: {key}"))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], source: str = "config") -> Self:
@@ -121,24 +160,13 @@ class YamlConfig:
         Raises:
             ValueError: names the source, the key and, for an unknown key, the nearest one there is.
         """
-        hints = get_type_hints(cls)
-        known = {field.name: hints[field.name] for field in fields(cls)}
-        found = {}
+        known, found = _kinds(cls), {}
         for key, value in values.items():
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f" (did you mean {near[0]!r}?)" if near else f"; there are: {', '.join(known)}"
                 raise ValueError(f"{source}: unknown key {short(key)}{hint}")
-            wanted = known[key]
-            kinds = get_args(wanted) if isinstance(wanted, UnionType) else (wanted,)
-            value = _as_number(value, kinds, f"{source}: {key}")
-            if type(value) not in kinds:
-                names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
-                hint = " (to YAML, yes, no, on and off are True and False: quote the word)" * (
-                    str in kinds and isinstance(value, bool)
-                )
-                raise ValueError(f"{source}: {key} must be {names}, not {short(value)}{hint}")
-            found[key] = value
+            found[key] = _checked(value, known[key], f"{source}: {key}")
         return cls(**found)
 
     @classmethod
@@ -173,13 +201,15 @@ class YamlConfig:
         """Read a YAML file, and settings like ``max_steps=200`` that override it.
 
         Raises:
-            ValueError: a setting without "=" or with an unreadable value, or as `from_yaml`.
+            ValueError: a setting without "=", with an unreadable value or given twice, or as `from_yaml`.
         """
         values = {}
         for change in changes:
             key, equals, value = change.partition("=")
             if not equals:
                 raise ValueError(f"{change!r}: settings are written key=value")
+            if key in values:
+                raise ValueError(f"{change!r}: {key} is there twice: leave one out")
             values[key] = read_yaml(value, repr(change))
         return cls._changed(path, values)
 

@@ -35,16 +35,19 @@ PATIENCE = 300  # seconds that one process may take on a busy machine
 
 
 def run_in_child(values: dict, root: str, die_in_write: int, environment: dict[str, str]) -> None:
-    """Train to the end; with `die_in_write` n, leave half of the n-th file of a checkpoint and die."""
+    """Train to the end; with `die_in_write` n, die in the n-th write: of a file of a checkpoint, half of which is
+    left, or of the pipeline, which then is as it was before.
+    """
     os.environ.update(environment)
     import torch
 
     from rflav_lib import checkpoints, train_run
+    from rflav_lib.pipeline import RFLAVPipeline
     from rflav_lib.train import train
 
     torch.set_num_threads(1)
     sys.stderr = (Path(root) / ERRORS).open("a", encoding="utf-8")
-    written, save_file = 0, checkpoints.save_file
+    written, save_file, save_whole = 0, checkpoints.save_file, RFLAVPipeline.save_whole
 
     def save_and_perhaps_die(tensors: dict, path: Path) -> None:
         nonlocal written
@@ -54,8 +57,16 @@ def run_in_child(values: dict, root: str, die_in_write: int, environment: dict[s
             os.truncate(path, path.stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def save_whole_or_die(pipeline: RFLAVPipeline, folder: Path) -> None:
+        nonlocal written
+        written += 1
+        if written == die_in_write:
+            os.kill(os.getpid(), signal.SIGKILL)
+        save_whole(pipeline, folder)
+
     patches = mock.patch.object(checkpoints, "save_file", save_and_perhaps_die)
-    with patches, mock.patch.object(train_run, "ROOT", Path(root)):
+    pipelines = mock.patch.object(RFLAVPipeline, "save_whole", save_whole_or_die)
+    with patches, pipelines, mock.patch.object(train_run, "ROOT", Path(root)):
         for _ in train(TrainConfig.from_mapping(values)):
             pass
 
@@ -115,14 +126,25 @@ class Runner:
         return process.exitcode == 0
 
 
+def pipeline_files(config: TrainConfig) -> dict[str, bytes]:
+    """The pipeline's files by name, but for the path of the codec in its config, which differs by folder."""
+    folder = config.output_path / "pipeline"
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes().replace(config.vae.encode(), b"")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 def assert_same_run(one: TrainConfig, other: TrainConfig) -> None:
-    """Weights, averages, moments, steps and every reported number are the same to the last bit."""
+    """Weights, averages, moments, steps, the pipeline and every reported number are the same to the last bit."""
     last, other_last = (list_checkpoints(config.output_path / "checkpoints")[-1] for config in (one, other))
     assert last.name == other_last.name
     for name in FILES:
         assert (last / name).read_bytes() == (other_last / name).read_bytes(), f"{name} differs"
     facts, other_facts = (json.loads((path / "run.json").read_text()) for path in (last, other_last))
     assert (facts["step"], facts["ema_step"]) == (other_facts["step"], other_facts["ema_step"])
+    assert pipeline_files(one) == pipeline_files(other), "the pipelines differ"
     lines, other_lines = (
         [
             {k: v for k, v in line.items() if k not in OF_THE_CLOCK}
@@ -150,7 +172,7 @@ def kill_and_compare(root: Path, kills: int, seed: int, steps: int = 30) -> dict
         if sum(counts.values()) - counts["after the end"] == kills:
             break
         if number % 2 == 0:  # each restart from another checkpoint dies in another file of its next ones
-            ended, kind = runner.run(war, die_in_write=1 + chance.randrange(6)), "in a write"
+            ended, kind = runner.run(war, die_in_write=1 + chance.randrange(8)), "in a write"
         else:
             ended, kind = runner.run(war, kill_after=chance.uniform(0.1, 0.6) * seconds), "at a random moment"
         counts["after the end" if ended else kind] += 1

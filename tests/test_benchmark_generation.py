@@ -190,6 +190,12 @@ def test_counts_below_one_are_refused(option, value, capsys):
     assert f"{option} must be at least 1" in capsys.readouterr().err
 
 
+def test_a_device_that_there_is_not_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        generation.main(["--device", "foo"])
+    assert "--device must be cpu or cuda, not foo" in capsys.readouterr().err
+
+
 def test_which_samplers_take_part(capsys, monkeypatch):
     parse = generation.parse
     monkeypatch.setattr(generation_options, "multiplies_bf16", lambda device: False)

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from benchmarks import metrics
 
 
@@ -16,3 +18,21 @@ def test_metrics_are_timed_and_written(tmp_path, capsys, monkeypatch):
     assert written["distances"].keys() == metrics.METRICS.keys() and written["samples"] == 40
     assert all(seconds["value"] > 0 for seconds in written["distances"].values())
     assert "--samples 40" in written["command"] and "torch" in written["provenance"]["versions"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--samples", "1", "--samples must be at least 2, not 1"),
+        ("--samples", "0", "--samples must be at least 2, not 0"),
+        ("--clips", "-1", "--clips must be at least 0, not -1"),
+        ("--clips", "1", "--clips must be at least 2, or 0"),
+        ("--batch", "0", "--batch must be at least 1, not 0"),
+        ("--threads", "0", "--threads must be at least 1, not 0"),
+        ("--device", "foo", "--device must be cpu or cuda, not foo"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(option, value, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        metrics.main([option, value])
+    assert message in capsys.readouterr().err

@@ -309,3 +309,21 @@ def test_the_latents_benchmark_refuses_counts_below_one(option, value, capsys):
     with pytest.raises(SystemExit):
         latents_benchmark.main([option, value])
     assert "must be at least 1" in capsys.readouterr().err
+
+
+def test_the_latents_benchmark_says_in_one_line_what_is_not_there(tmp_path, capsys):
+    assert latents_benchmark.main(["--videos", str(tmp_path / "nope")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'nope' / 'train'}: no such folder")
+    with pytest.raises(SystemExit, match="2"):
+        latents_benchmark.main(["--device", "foo"])
+    assert "--device must be cpu or cuda, not foo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"sets": {}}', '{"sets": {"a2v 1": {}}}'])
+def test_the_figure_of_another_file_is_refused_in_one_line(tmp_path, content, capsys):
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_text(content)
+    assert scales_figure.main([str(path), "--out", str(tmp_path / "x.png")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and str(path) in error and not (tmp_path / "x.png").exists()

@@ -279,6 +279,8 @@ class TestBundledCodec:
         (["--steps", "0"], "steps must be a whole number, at least 1, not 0"),
         (["--batch", "0"], "batch must be a whole number, at least 1, not 0"),
         (["--learning-rate", "nan"], "learning_rate must be a finite number, not nan"),
+        (["--seed", "-1"], "seed must be a whole number, at least 0, not -1"),
+        (["--seed", str(2**63)], f"seed must be at most {2**63 - 1}, not {2**63}"),
         (["--learning-rate", "-1"], "learning_rate must be at least 0, not -1.0"),
     ],
 )

@@ -16,7 +16,7 @@ from rflav_lib import checkpoints
 from rflav_lib.checkpoints import list_checkpoints
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.run_folder import read_metrics
-from rflav_lib.train import learning_rates, main, train
+from rflav_lib.train import learning_rates, main, run_to_the_end, train
 from rflav_lib.train_run import TrainRun
 from rflav_lib.train_stop import deferred_interrupt
 from tests.tiny import tiny_config
@@ -186,6 +186,26 @@ def test_interrupt_waits_for_the_end_of_the_block():
         done = True
     assert done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_run_to_the_end_leaves_signals_as_they_were_and_runs_in_any_thread(tmp_path):
+    config, before = tiny_config(tmp_path, max_steps=1), signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=run_to_the_end, args=(config,))
+    thread.start(), thread.join()
+    assert list_checkpoints(config.output_path / "checkpoints"), "it came to the end"
+    run_to_the_end(config)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_stops_a_run_to_the_end(tmp_path, monkeypatch):
+    def killed(config, accelerator):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+        yield
+
+    monkeypatch.setattr("rflav_lib.train.train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_to_the_end(tiny_config(tmp_path))
 
 
 def test_another_config_is_refused_by_name(tmp_path):

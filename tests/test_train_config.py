@@ -1,14 +1,18 @@
 """The training configuration: what it refuses, and that every door reads the same."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
 from rflav_lib import ROOT
+from rflav_lib.data.latent_cache.config import LatentsConfig
 from rflav_lib.released import AUDIO_SCALES
+from rflav_lib.train import run_to_the_end, train
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_run import prepared_for_speed
 
@@ -135,6 +139,54 @@ def test_the_betas_are_the_optimizers_and_runs_from_before_they_could_be_chosen_
     assert TrainConfig().differences(stored, 1, 1, "run") == []
     with pytest.raises(ValueError, match="adam_beta2 0.99 -> 0.95"):
         config.differences(stored, 1, 1, "run")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"max_steps": "100"}, "config: max_steps must be int, not '100'"),
+        ({"overfit": "no"}, "config: overfit must be bool, not 'no'"),
+        ({"vae": None}, "config: vae must be str, not None"),
+        ({"depth": np.float64(2.5)}, "config: depth must be int, not 2.5"),
+        ({"resume": np.int64(1)}, "config: resume must be bool, not 1"),
+    ],
+)
+def test_values_from_python_are_checked_too(values, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**values)
+    with pytest.raises(ValueError, match=message):
+        replace(TrainConfig(), **values)
+
+
+def test_numbers_of_numpy_and_paths_become_plain():
+    given = {
+        "output_dir": Path("outputs/x"), "vae": np.str_("v"), "learning_rate": np.float32(0.5), "overfit": np.bool_(1),
+        "batch_size": np.int64(2), "max_steps": 7.0, "seed": np.uint8(3),
+    }  # fmt: skip
+    config = TrainConfig(**given)
+    plain = TrainConfig(
+        output_dir="outputs/x", vae="v", learning_rate=0.5, overfit=True, batch_size=2, max_steps=7, seed=3
+    )
+    assert config == plain == TrainConfig.from_mapping(given)
+    assert {type(value) for value in asdict(config).values()} == {str, int, float, bool}
+    assert yaml.safe_load(yaml.safe_dump(asdict(config))) == asdict(plain)
+    latents = LatentsConfig(latents=Path("l"), seed=np.int64(3))
+    assert (latents.latents, type(latents.seed)) == ("l", int)
+    with pytest.raises(ValueError, match="config: clips must be int, not '5'"):
+        LatentsConfig(clips="5")
+
+
+def test_a_setting_of_the_command_line_is_given_once():
+    path = ROOT / "configs/toy-landscape.yaml"
+    with pytest.raises(ValueError, match="'max_steps=2': max_steps is there twice"):
+        TrainConfig.from_command_line(path, ["max_steps=1", "depth=2", "max_steps=2"])
+
+
+@pytest.mark.parametrize("config", [{"max_steps": 3}, "configs/toy-landscape.yaml"])
+def test_training_takes_a_config_alone(config):
+    for call in (lambda: next(train(config)), lambda: run_to_the_end(config)):
+        with pytest.raises(TypeError, match="config must be a TrainConfig, not .*TrainConfig.from_"):
+            call()
 
 
 def test_a_cache_has_clips_of_its_own_and_any_seed_may_draw_from_it():

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import sys
 from dataclasses import replace
 
@@ -13,10 +14,13 @@ from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rflav_lib.checkpoints import list_checkpoints, prune
+from rflav_lib.data.latents import ClipEncoder, ToySource, write_cache
 from rflav_lib.media import Clip
+from rflav_lib.mel import MelCodec
+from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.run_folder import append_metrics, forget_after, locked, read_metrics
 from rflav_lib.train import main, train
-from tests.tiny import tiny_config
+from tests.tiny import tiny_config, tiny_vae
 
 
 @pytest.fixture(autouse=True)
@@ -210,3 +214,112 @@ def test_command_line_says_what_is_wrong_in_one_line(tmp_path, capsys):
 def test_data_that_do_not_fit_the_config_are_named(tmp_path, key, value, there):
     with pytest.raises(ValueError, match=f"{key}: the config says {value}, but the data have {there}"):
         next(train(tiny_config(tmp_path, **{key: value})))
+
+
+def stored_pipeline(config):
+    return load_file(config.output_path / "pipeline" / "transformer" / "diffusion_pytorch_model.safetensors")
+
+
+def newest_averages(config):
+    averages = load_file(list_checkpoints(config.output_path / "checkpoints")[-1] / "ema.safetensors")
+    return {name: tensor.bfloat16() for name, tensor in averages.items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_pipeline_that_a_kill_left_behind_is_written_again(tmp_path, monkeypatch):
+    config, save_whole = tiny_config(tmp_path), RFLAVPipeline.save_whole
+    calls = []
+
+    def killed(pipeline, folder):
+        calls.append(folder)
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        save_whole(pipeline, folder)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):  # noqa: PT012
+        patch.setattr(RFLAVPipeline, "save_whole", killed)
+        list(train(config))
+    assert names(config)[-1] == "step-000006" and not same(stored_pipeline(config), newest_averages(config))
+    assert not list(train(config)), "the steps are all done"
+    assert same(stored_pipeline(config), newest_averages(config))
+    shutil.rmtree(config.output_path / "pipeline")
+    list(train(config))
+    assert same(stored_pipeline(config), newest_averages(config))
+    shutil.rmtree(list_checkpoints(config.output_path / "checkpoints")[-1])
+    states = train(config)
+    assert next(states).step == 4
+    assert same(stored_pipeline(config), newest_averages(config)), "of step 3 again"
+    states.close()
+
+
+def test_a_pipeline_that_is_up_to_date_is_left_alone(tmp_path, monkeypatch):
+    config = tiny_config(tmp_path)
+    list(train(config))
+    monkeypatch.setattr(RFLAVPipeline, "save_whole", lambda pipeline, folder: pytest.fail("written again"))
+    list(train(config))
+
+
+def other_vae(folder):
+    vae = tiny_vae()
+    for parameter in vae.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    shutil.rmtree(folder)
+    vae.save_pretrained(folder)
+
+
+def forget_sources(config):
+    for path in list_checkpoints(config.output_path / "checkpoints"):
+        facts = json.loads((path / "run.json").read_text())
+        del facts["made_of"]
+        (path / "run.json").write_text(json.dumps(facts))
+
+
+def test_another_codec_in_the_same_folder_is_refused(tmp_path):
+    config = tiny_config(tmp_path, max_steps=3)
+    list(train(config))
+    other_vae(tmp_path / "vae")
+    with pytest.raises(ValueError, match=r"step-000003: trained with other codecs .*vae\.encoder '"):
+        next(train(replace(config, max_steps=4)))
+    forget_sources(config)  # as versions before wrote them
+    assert next(train(replace(config, max_steps=4))).step == 4
+
+
+@pytest.mark.parametrize(
+    "made_of", [3, {"codecs": {}}, {"codecs": 1, "class_names": [], "clips": 1, "clips_digest": ""}]
+)
+def test_damaged_facts_of_codecs_and_clips_are_refused(tmp_path, made_of):
+    config = tiny_config(tmp_path, max_steps=3)
+    list(train(config))
+    path = list_checkpoints(config.output_path / "checkpoints")[-1] / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "made_of": made_of}))
+    with pytest.raises(ValueError, match=r"step-000003: damaged checkpoint \(run.json: made_of"):
+        next(train(config))
+
+
+def write_clips(folder, seed, count, names=None):
+    source = ToySource("toy-landscape", seed, count, 6)
+    if names:
+        source.class_names = names
+    mel = MelCodec(n_mels=32, audio_scale=2.5, peak=None)
+    shutil.rmtree(folder, ignore_errors=True)
+    write_cache(folder, ClipEncoder(source, tiny_vae(), mel, 64))
+
+
+def test_other_clips_in_the_same_cache_are_named_and_other_classes_refused(tmp_path):
+    config = tiny_config(tmp_path, latents=str(tmp_path / "cache"), max_steps=3)
+    write_clips(tmp_path / "cache", 0, 4)
+    list(train(config))
+    write_clips(tmp_path / "cache", 0, 4)
+    list(train(config))  # the same clips encoded again say nothing
+    write_clips(tmp_path / "cache", 7, 9)
+    with pytest.warns(UserWarning, match="the clips are others than before: 4 of .* -> 9 of"):
+        list(train(replace(config, max_steps=4)))
+    starts = json.loads((config.output_path / "run.json").read_text())["starts"]
+    assert not starts[1]["changed"]
+    assert any("the clips are others" in said for said in starts[2]["changed"])
+    write_clips(tmp_path / "cache", 7, 9, ("bounce", "pendulum", "siren", "fireworks", "rain"))
+    with pytest.raises(ValueError, match="trained with the classes bounce, pendulum, rain.*; the data have"):
+        next(train(replace(config, max_steps=5)))

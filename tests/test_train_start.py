@@ -1,9 +1,12 @@
 """Training that goes on from a trained model's weights."""
 
+import json
+
 import pytest
 import torch
 
 from rflav_lib import released
+from rflav_lib.data.toy import CLASSES
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.train import run_to_the_end
 from rflav_lib.train_config import TrainConfig
@@ -53,6 +56,37 @@ def test_memory_frames_may_be_added_and_nothing_else(first):
         TrainRun(config(start_from=str(first), output_dir="third", hidden_size=48))
     with pytest.raises(ValueError, match=r"config: \d+ missing \(blocks\.1\..*, \.\.\.\); set"):
         TrainRun(config(start_from=str(first), output_dir="third", depth=2))
+
+
+def renamed(pipeline, names):
+    """The classes of a stored pipeline get other names."""
+    index = pipeline / "model_index.json"
+    facts = json.loads(index.read_text())
+    assert facts["class_names"] == list(CLASSES["toy-landscape"])
+    index.write_text(json.dumps({**facts, "class_names": names}))
+
+
+def label_rows(pipeline_or_run):
+    state = getattr(pipeline_or_run, "bare_model", None) or pipeline_or_run.transformer
+    return {name: state.state_dict()[name] for name in ("video_label.weight", "audio_label.weight")}
+
+
+def test_classes_are_matched_by_name(first):
+    names = list(CLASSES["toy-landscape"])
+    renamed(first, names[::-1])
+    stored = label_rows(RFLAVPipeline.from_pretrained(first))
+    begun = label_rows(TrainRun(config(start_from=str(first), output_dir="second")))
+    for name, rows in stored.items():
+        assert torch.equal(begun[name], rows[[4, 3, 2, 1, 0, 5]]), name
+
+
+def test_classes_that_the_start_does_not_have_are_told(first):
+    renamed(first, ["rain", "wind", "bounce", "pendulum", "siren"])
+    stored = label_rows(RFLAVPipeline.from_pretrained(first))
+    with pytest.warns(UserWarning, match=r"start_from: .* other classes; .* labels: fireworks as wind$"):
+        begun = label_rows(TrainRun(config(start_from=str(first), output_dir="second")))
+    for name, rows in stored.items():
+        assert torch.equal(begun[name], rows[[2, 3, 0, 1, 4, 5]]), name
 
 
 def test_a_run_that_goes_on_takes_its_own_checkpoint_and_not_the_start(first, tmp_path):

@@ -8,8 +8,9 @@ Hidden files and folders (their names begin with a dot) are none of ours.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,17 +45,24 @@ class Found:
     reason: str = ""
 
 
-def read_index(
+@contextmanager
+def opened_index(
     root: Path, split: str, index_file: Path | None, workers: int
-) -> tuple[tuple[str, ...], list[Found]]:
+) -> Iterator[tuple[tuple[str, ...], list[Found]]]:
     """Class names, the same in every split, and all files of one split in order of their places.
 
     Only files that are new or have changed (size or time) are opened, and those that could not be used before.
-    The stored list of classes grows at its end alone, so a label keeps its meaning.
+    The stored list of classes grows at its end alone, so a label keeps its meaning; classes that have lost their
+    folder come last. New classes are stored if the block ends well, what was found in files in any case.
 
     Raises:
-        FileNotFoundError: no such folder. ValueError: an index that cannot be read.
+        FileNotFoundError: no such folder.
+        ValueError: a split that is no name of a folder of the root; an index that cannot be read.
     """
+    if not isinstance(split, str) or not split or split.startswith(".") or Path(split).name != split:
+        raise ValueError(
+            f"split must be the name of a folder in {root}, such as train or test, not {split!r}"
+        )
     if not (root / split).is_dir():
         raise FileNotFoundError(
             f"{root / split}: no such folder; clips belong into {root}/{{train,test}}/[class/]"
@@ -70,17 +78,38 @@ def read_index(
         if not place.startswith(f"{split}/") or entry["state"] == states.get(place)
     }
     reasons: dict[str, str] = {}
+    kept_classes = known["class_names"]
     try:
         for place, result in _look(root, [place for place in states if place not in files], split, workers):
             if isinstance(result, MediaInfo):
                 files[place] = {"state": states[place], "info": result}
             else:
                 reasons[place] = result
-    finally:  # after Ctrl-C, what was found is kept
-        new = {"version": VERSION, "class_names": class_names, "files": dict(sorted(files.items()))}
+        found_files = [_with_facts(found, files, reasons) for found, _ in scanned]
+        yield tuple(class_names), found_files + _without_folder(root, split, class_names, path)
+        kept_classes = class_names
+    finally:  # also after Ctrl-C, or where the caller refuses what there is
+        new = {"version": VERSION, "class_names": kept_classes, "files": dict(sorted(files.items()))}
         if new != known:
             _store(path, new, asked=index_file is not None)
-    return tuple(class_names), [_with_facts(found, files, reasons) for found, _ in scanned]
+
+
+def _without_folder(root: Path, split: str, class_names: Sequence[str], index: Path) -> list[Found]:
+    """Classes that are stored and lie in no split any more."""
+    splits = [path for path in _listing(root) if path.is_dir()]
+    gone = [
+        (label, name)
+        for label, name in enumerate(class_names)
+        if not any((part / name).is_dir() for part in splits)
+    ]
+    return [
+        Found(
+            f"{split}/{name}", None, None,
+            f"a class whose folder has gone; it keeps its label, {label}, and models have a place for it: delete "
+            f"{index} to number the classes anew",
+        )
+        for label, name in gone
+    ]  # fmt: skip
 
 
 def _with_facts(found: Found, files: dict[str, Any], reasons: dict[str, str]) -> Found:

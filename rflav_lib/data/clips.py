@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from rflav_lib.arguments import whole_number
 from rflav_lib.av_probe import MediaInfo
-from rflav_lib.data.clip_index import read_index
+from rflav_lib.data.clip_index import Found, opened_index
 from rflav_lib.image_codec import letterbox, to_uint8
 from rflav_lib.media import Clip
 
@@ -63,12 +63,12 @@ class ClipFolder(Dataset):
     Attributes:
         files: the `ClipFile`s that can be used, in order of their paths.
         class_names: all classes of all splits; the stored list, so a label means the same everywhere.
-        left_out: (path, reason) of everything else that lies there.
+        left_out: (path, reason) of everything else that lies there, and of classes whose folder has gone.
 
     Raises:
-        FileNotFoundError: no such folder. ValueError: bad numbers; no clip that can be used; with `strict`,
-            anything that would be left out. MediaError, when an item is read: a file that turns out to be
-            damaged.
+        FileNotFoundError: no such folder. ValueError: bad numbers, or a split that is no name; no clip that can be
+            used; with `strict`, anything that would be left out. MediaError, when an item is read: a file that
+            turns out to be damaged.
     """
 
     def __init__(
@@ -91,7 +91,11 @@ class ClipFolder(Dataset):
         self.frame_rate, self.sample_rate = frame_rate, sample_rate
         cores = workers or os.cpu_count() or 1
         index_file = None if index_file is None else Path(index_file)
-        self.class_names, found = read_index(self.root, split, index_file, cores)
+        with opened_index(self.root, split, index_file, cores) as (self.class_names, found):
+            self._take(found, strict)
+
+    def _take(self, found: list[Found], strict: bool) -> None:
+        frame_rate, frames = self.frame_rate, self.frames
         usable, left_out = [], []
         for entry in found:
             count = 0 if entry.info is None else entry.info.frames_at(frame_rate)

@@ -96,8 +96,10 @@ class LatentCache:
         """`frames` frames of one clip from `start` on: video (k c h w) and audio (k f m), float32.
 
         Raises:
-            IndexError: not inside the clip.
+            IndexError: no such clip, or not inside it.
         """
+        if not 0 <= clip < len(self):
+            raise IndexError(f"there are {len(self)} clips, none has number {clip}")
         if start < 0 or frames < 1 or start + frames > self._lengths[clip]:
             raise IndexError(
                 f"frames {start} to {start + frames} are not inside clip {clip}, of {self._lengths[clip]} frames"
@@ -160,7 +162,7 @@ def encode_toy_clips(
     weights of the VAE), so a changed codec can never meet latents of an old one.
 
     Raises:
-        ValueError: a cache that is damaged; says what to delete.
+        ValueError: no such world, or a number that is too small; a cache that is damaged: says what to delete.
     """
     facts = {
         "world": world, "seed": seed, "count": count, "clip_frames": clip_frames, **codec_facts(vae, mel),

@@ -9,6 +9,7 @@ The clock: frame k shows the instant (k + 0.5) / 10 s, the middle of the sound t
 0.1 s of it (see `toy_scenes.canvas.flash`) and sounds from the first sample at or after it.
 """
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -90,8 +91,7 @@ def make_clip(world: str, seed: int, index: int, num_frames: int = 40, label: in
     Raises:
         ValueError: an unknown world or label, a negative seed or index, fewer than one frame.
     """
-    if world not in CLASSES:
-        raise ValueError(f"unknown world {world!r}: choose one of {', '.join(CLASSES)}")
+    check_world(world)
     if seed < 0 or index < 0:
         raise ValueError(f"seed and index must be 0 or more, got seed={seed}, index={index}")
     if num_frames < 1:
@@ -106,6 +106,14 @@ def make_clip(world: str, seed: int, index: int, num_frames: int = 40, label: in
     scene = list(WORLDS[world].values())[label or 0](rng, num_frames)
     clip = Clip(scene.frames, scene.waveform, FRAME_RATE, SAMPLE_RATE)
     return ToyClip(clip, world, label, scene.events, scene.facts)
+
+
+def check_world(world: str) -> None:
+    """Raise a ValueError unless there is such a world; names the nearest one."""
+    if world not in CLASSES:
+        near = difflib.get_close_matches(str(world), CLASSES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(CLASSES)}"
+        raise ValueError(f"unknown world {world!r}: {hint}")
 
 
 def draw_label(world: str, seed: int, index: int) -> int | None:

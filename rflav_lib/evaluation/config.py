@@ -42,6 +42,7 @@ class Row(YamlConfig):
     condition_scale: float = CONDITION_SCALE
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks = (
             (
                 "name",
@@ -113,6 +114,7 @@ class EvaluateConfig(YamlConfig):
     output_dir: str = "outputs/evaluate"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         rows = [
             row if isinstance(row, Row) else self._row(number, row)
             for number, row in enumerate(self.rows, start=1)

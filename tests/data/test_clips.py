@@ -135,6 +135,41 @@ def test_without_classes(tmp_path):
     assert folder.class_names == () and folder.files[0].label is None and folder[0]["label"] == -1
 
 
+@pytest.mark.parametrize("split", ["", ".", "..", "../x", "/abs", "train/rain", "train/", ".hidden", None])
+def test_a_split_is_one_plain_name(root, split):
+    with pytest.raises(ValueError, match="split must be the name of a folder"):
+        ClipFolder(root, split)
+    assert ClipFolder(root).class_names == ("rain", "wind")
+
+
+def test_a_class_whose_folder_has_gone_is_named_and_labels_stay(root):
+    assert ClipFolder(root).class_names == ("rain", "wind")
+    (root / "train" / "rain").rename(root / "train" / "drizzle")
+    folder = ClipFolder(root)
+    assert folder.class_names == ("rain", "wind", "drizzle") and [f.label for f in folder.files] == [2, 2, 1]
+    ((path, reason),) = folder.left_out
+    assert path == root / "train" / "rain" and "keeps its label, 0" in reason
+    assert "left out: train/rain: a class whose folder has gone" in folder.report()
+    (root / clip_index.INDEX).unlink()
+    again = ClipFolder(root, strict=True)
+    assert again.class_names == ("drizzle", "wind") and not again.left_out
+
+
+def test_a_class_of_another_split_alone_has_not_gone(root):
+    write(root / "val" / "snow" / "v.mp4", 1.0)
+    assert ClipFolder(root, "val").class_names == ("rain", "snow", "wind")
+    assert not ClipFolder(root).left_out
+
+
+def test_a_call_that_is_refused_keeps_what_it_saw_and_no_class(root, monkeypatch):
+    (root / "train" / "typo").mkdir()
+    with pytest.raises(ValueError, match="typo: a class folder without clips"):
+        ClipFolder(root, strict=True)
+    (root / "train" / "typo").rmdir()
+    monkeypatch.setattr(clip_index, "probe", lambda path: pytest.fail("looked at again"))
+    assert ClipFolder(root, strict=True).class_names == ("rain", "wind")
+
+
 # ------------------------------------------------------------------ what is left out, and that it is said
 
 

@@ -76,7 +76,7 @@ def test_windows_are_those_of_the_clips_encoded_whole(tmp_path, vae, mel):
             torch.testing.assert_close(video, whole_video[start : start + 5], rtol=1e-3, atol=1e-3)
             torch.testing.assert_close(audio, whole_audio[start : start + 5], rtol=1e-3, atol=1e-3)
         assert cache.labels[number] == made.label
-    for clip, start, frames in ((0, -1, 3), (0, 3, 5), (0, 0, 0)):
+    for clip, start, frames in ((0, -1, 3), (0, 3, 5), (0, 0, 0), (-1, 0, 3), (4, 0, 3)):
         with pytest.raises(IndexError):
             cache.window(clip, start, frames)
 
@@ -268,6 +268,21 @@ def test_short_clips_are_left_out_and_listed(tmp_path, videos, vae, mel):
 def test_no_clips_are_refused(tmp_path, vae, mel):
     with pytest.raises(ValueError, match="there are no clips to encode"):
         write_cache(tmp_path, ClipEncoder(ToySource("toy-dance", 0, 0, 4), vae, mel, 64))
+
+
+def test_worlds_and_numbers_that_cannot_be_are_named(tmp_path, vae, mel):
+    for values, message in (
+        (("toy-landscap", 0, 2, 6), "unknown world 'toy-landscap': did you mean 'toy-landscape'"),
+        (("moon", 0, 2, 6), "unknown world 'moon': choose one of toy-landscape"),
+        (("toy-dance", -1, 2, 6), "seed must be a whole number, at least 0, not -1"),
+        (("toy-dance", 0, -2, 6), "count must be a whole number, at least 0, not -2"),
+        (("toy-dance", 0, 2, 0), "clip_frames must be a whole number, at least 1, not 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            encode_toy_clips(*values, vae, mel, tmp_path)
+    with pytest.raises(ValueError, match="shard_frames must be a whole number, at least 1, not 0"):
+        toy_cache(tmp_path / "cache", vae, mel, shard_frames=0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_size_that_the_vae_cannot_take_is_named(vae, mel):

@@ -9,7 +9,7 @@ import pytest
 
 from data_scripts import aist, drive, landscape
 from data_scripts.bundle import DRIVE_FOLDER
-from data_scripts.published import sha256_of
+from data_scripts.published import FetchError, sha256_of
 from rflav_lib.data.clips import ClipFolder
 from rflav_lib.media import probe
 from tests.media_files import clicks, regular, write_media
@@ -246,6 +246,79 @@ def test_two_files_for_one_clip_are_told(tmp_path, video, capsys):
     assert run(landscape, tmp_path / "a", "fetch", "--from", archive) == 0
     assert run(landscape, tmp_path / "a", "prepare") == 1
     assert "would both become" in capsys.readouterr().err
+
+
+def test_what_is_given_has_to_be_there(tmp_path, video, capsys):
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(video)
+    root = tmp_path / "land"
+    assert run(landscape, root, "fetch", "--from", clip, tmp_path / "nope.mp4") == 1
+    assert "nope.mp4: no such file or folder" in capsys.readouterr().err
+    assert run(landscape, root, "fetch", "--from", clip) == 1
+    assert "a.mp4: lies neither below train/ nor below test/" in capsys.readouterr().err
+    assert not root.exists()
+
+
+def test_clips_beside_an_archive_keep_their_split_and_class(tmp_path, video, capsys):
+    archive, root = zipped(tmp_path / "x.zip", {"train/rain/0.mp4": video}), tmp_path / "land"
+    clips = [tmp_path / place for place in ("train/rain/1.mp4", "test/rain/1.mp4", "other/train/rain/1.mp4")]
+    for clip in clips:
+        clip.parent.mkdir(parents=True, exist_ok=True)
+        clip.write_bytes(video)
+    assert run(landscape, root, "fetch", "--from", archive, *clips) == 1
+    assert "would both become train/rain/1.mp4: rename one" in capsys.readouterr().err
+    assert run(landscape, root, "fetch", "--from", archive, *clips[:2]) == 0
+    assert run(landscape, root, "prepare") == 0
+    assert names(root / "train") == ["rain/0.mp4", "rain/1.mp4"] and names(root / "test") == ["rain/1.mp4"]
+    assert run(landscape, tmp_path / "alone", "fetch", "--from", clips[0]) == 0, "and without an archive"
+    assert names(tmp_path / "alone" / "source") == ["clips/train/rain/1.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "message"),
+    [
+        (
+            landscape,
+            ("fetch", "--original", "--from", "."),
+            "--from is the bundle and --original are the sources",
+        ),
+        (landscape, ("prepare", "--original", "--from", "."), "leave one out"),
+        (landscape, ("prepare", "--videos", "/nope"), "--videos is of no use without --original"),
+        (landscape, ("prepare", "--original", "--videos", "/nope"), "--videos /nope: no such folder"),
+        (aist, ("fetch", "--camera", "1"), "--camera is of no use without --original"),
+        (aist, ("fetch", "--first", "1"), "--first is of no use without"),
+        (aist, ("fetch", "--connections", "1"), "--connections is of no use without"),
+        (aist, ("prepare", "--without-ignored"), "--without-ignored is of no use without"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(tmp_path, script, words, message, capsys):
+    assert run(script, tmp_path / "root", *words) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (aist, ("fetch", "--original", "--first", "-3")),
+        (aist, ("fetch", "--original", "--first", "0")),
+        (aist, ("fetch", "--original", "--connections", "0")),
+        (landscape, ("check", "--workers", "-3")),
+    ],
+)
+def test_counts_below_one_are_refused(tmp_path, script, words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run(script, tmp_path, *words)
+    assert f"{words[-2]}: must be at least 1, not {words[-1]}" in capsys.readouterr().err
+
+
+def test_two_videos_of_one_id_are_told(tmp_path):
+    for name in ("abc.mp4", "Title [abc].webm", "spare.mp4", "spare.webm"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(FetchError, match=r"Title \[abc\].webm and .*abc.mp4 are both of the video abc"):
+        landscape.original_pieces([landscape.Row("abc", 0.0, "rain", "train")], tmp_path, tmp_path)
+    assert landscape.original_pieces([landscape.Row("x", 0.0, "rain", "train")], tmp_path, tmp_path)[1] == [
+        "x"
+    ]
 
 
 @pytest.mark.parametrize("script", [landscape, aist])

@@ -37,6 +37,7 @@ class LatentsConfig(YamlConfig):
     shard_frames: int = 1024
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         kept = None if self.videos else kept_for(self.seed)
         check = [
             ("world", self.world in CLASSES, f"one of {', '.join(CLASSES)}"),

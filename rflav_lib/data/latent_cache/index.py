@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from rflav_lib.files import read_json, whole
+from rflav_lib.files import json_digest, read_json, whole
 from rflav_lib.typed import typed
 
 FORMAT = 1
@@ -80,6 +80,16 @@ class CacheIndex:
     def offsets(self) -> np.ndarray:
         """First frame of each clip on the common axis, and the end of the last one: int64 (clips + 1,)."""
         return np.cumsum([0, *(clip.frames for clip in self.clips)])
+
+    @property
+    def clips_digest(self) -> str:
+        """Of which clips lie here, as what: the same for the same clips, whatever encoded them."""
+        facts = {
+            "source": self.source,
+            "preprocessing": self.preprocessing,
+            "clips": list(map(asdict, self.clips)),
+        }
+        return json_digest(facts, 16)
 
     @property
     def num_frames(self) -> int:

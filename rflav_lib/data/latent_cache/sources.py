@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rflav_lib.arguments import LARGEST_SEED, whole_number
 from rflav_lib.av_sound import sound
 from rflav_lib.data.clips import FULL_SIZE_FRAMES, ClipFolder
 from rflav_lib.data.latent_cache.index import CachedClip
-from rflav_lib.data.toy import CLASSES, draw_label, make_clip
+from rflav_lib.data.toy import CLASSES, check_world, draw_label, make_clip
 from rflav_lib.media import Clip
 
 
@@ -39,11 +40,18 @@ class ClipSource(Protocol):
 
 
 class ToySource:
-    """`count` clips of a toy world, each of `clip_frames` frames: numbers 0 to count - 1 of a seed."""
+    """`count` clips of a toy world, each of `clip_frames` frames: numbers 0 to count - 1 of a seed.
+
+    Raises:
+        ValueError: no such world, or a number that is too small.
+    """
 
     left_out: dict[str, str] = {}
 
     def __init__(self, world: str, seed: int, count: int, clip_frames: int) -> None:
+        check_world(world)
+        seed = whole_number(seed, "seed", 0, LARGEST_SEED)
+        count, clip_frames = whole_number(count, "count", 0), whole_number(clip_frames, "clip_frames")
         self.facts = {"world": world, "seed": seed}
         self.class_names = CLASSES[world]
         self.clips = tuple(

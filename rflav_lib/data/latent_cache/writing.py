@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from tqdm.auto import tqdm
 
+from rflav_lib.arguments import whole_number
 from rflav_lib.data.latent_cache.encoding import ClipEncoder, codec_facts
 from rflav_lib.data.latent_cache.index import CacheIndex
 from rflav_lib.files import whole
@@ -30,11 +31,11 @@ def write_cache(folder: Path, encoder: ClipEncoder, shard_frames: int = SHARD_FR
     is kept. Another process that writes here is waited for.
 
     Raises:
-        ValueError: no clips; or the folder holds a cache of other settings, which are named.
+        ValueError: no clips, or shards without frames; or the folder holds a cache of other settings, which are named.
         MediaError: a file that cannot be read.
         OSError: the folder cannot be written, or the disk is full; names the folder.
     """
-    index = _plan(encoder, shard_frames)
+    index = _plan(encoder, whole_number(shard_frames, "shard_frames"))
     if _is_done(folder, index):
         return index
     state = PartialState()

@@ -13,7 +13,7 @@ from benchmarks import scales
 from data_scripts.prepare import Recipe, _same_recipe
 from data_scripts.published import Locked, LockFile
 from rflav_lib import ROOT, experiments, run_folder
-from rflav_lib.data.clip_index import read_index
+from rflav_lib.data.clip_index import opened_index
 from rflav_lib.data.clips import ClipFolder
 from rflav_lib.evaluation.tables import read_run, tables
 from rflav_lib.media import Clip
@@ -127,7 +127,8 @@ def make_index(folder: Path) -> list[Path]:
 
 def read_clip_index(folder: Path, path: Path) -> Found:
     """Which files there are. The index is a cache: of names and facts that cannot be, not of what might be."""
-    names, found = read_index(folder, "train", None, 1)
+    with opened_index(folder, "train", None, 1) as (names, found):
+        pass
     return (all(isinstance(name, str) for name in names), [each.place for each in found]), None
 
 
