@@ -205,6 +205,11 @@ class HiFiGANStream:
         self._begin()
         return rest
 
+    @property
+    def owed(self) -> int:
+        """Samples of the frames that were pushed which have not been handed out: what `flush` would give."""
+        return (self._frames.shape[-1] - self._context) * self.vocoder.hop_length
+
     def state_dict(self) -> dict[str, Any]:
         """Everything the rest of the sound depends on: a tensor and a number."""
         return {"frames": self._frames.clone(), "context": self._context}
