@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from einops import rearrange
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor
 from torch.nn import functional
 
@@ -61,7 +62,12 @@ def _described(place: str | Path) -> tuple[str, Mapping[str, Any]]:
         try:
             config = AutoencoderKL.load_config(place)
         except OSError as error:
-            raise ValueError(f"{place}: no image VAE here: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0]
+            if isinstance(
+                error.__context__, LocalEntryNotFoundError
+            ):  # which diffusers tells as a missing file
+                reason = "no such folder, and as a repository of the model hub it is out of reach"
+            raise ValueError(f"{place}: no image VAE here: {reason}") from error
         kind = config.get("_class_name", "AutoencoderKL")
     if kind not in KINDS:
         raise ValueError(f"{place}: a {kind}, not one of {', '.join(KINDS)}")
