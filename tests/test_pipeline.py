@@ -382,7 +382,7 @@ def test_a_given_component_takes_the_place_of_the_stored_one(repository, copy, h
     [
         ({"vae": None}, "vae must be a module that takes the place of the stored one, not None"),
         ({"vocoder": "griffin"}, "vocoder must be a module .*, not 'griffin'"),
-        ({"class_names": "abc"}, "class_names must be a list of different names, not 'abc'"),
+        ({"class_names": "abc"}, "^class_names must be a list of different names, not 'abc'"),
         ({"class_names": ["a"]}, "with the class_names that was given, or is damaged: .* 1 class names for"),
         ({"low_cpu_mem_usage": False}, "needs low_cpu_mem_usage: leave it out"),
     ],
