@@ -113,13 +113,16 @@ def _class_number(label: Any, name: str, class_names: Sequence[str], count: int)
     if not count:
         raise ValueError(f"this model has no classes, so it cannot make {label!r}: leave y out")
     if number is None:
+        if not class_names:
+            raise ValueError(
+                f"unknown class {str(label)!r}; this model's classes have no names: give a number from 0 to {count - 1}"
+            )
         if label not in class_names:
             near = difflib.get_close_matches(label, class_names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(class_names)}"
             raise ValueError(f"unknown class {str(label)!r}; {hint}")
         return list(class_names).index(label)
     if not 0 <= number < count:
-        raise ValueError(
-            f"label {number} is out of range: this model has classes 0..{count - 1} ({', '.join(class_names)})"
-        )
+        names = f" ({', '.join(class_names)})" if class_names else ""
+        raise ValueError(f"label {number} is out of range: this model has classes 0..{count - 1}{names}")
     return number

@@ -1,6 +1,6 @@
 """Endless generation as clips of equal length that join without a seam, in picture and in sound."""
 
-from dataclasses import asdict, replace
+import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,14 +12,17 @@ from rflav_lib.diverged import check_made
 from rflav_lib.image_codec import ImageVAE
 from rflav_lib.media import Clip
 from rflav_lib.memory import Memory
-from rflav_lib.provenance import fingerprint
+from rflav_lib.provenance import fingerprint, settings_of
 from rflav_lib.sampler import Guidance, RollingSampler, check_guidance
 from rflav_lib.stream_state import (
     FORMAT,
     check_keys,
+    check_model,
     check_settings,
+    check_waiting,
     counts_of,
-    finite,
+    memory_of,
+    memory_state,
     noise_of,
     vocoder_of,
     waiting_of,
@@ -38,7 +41,8 @@ class ClipStream:
     """Clips without end: an iterator that can be steered, saved, and gone on with in another process.
 
     Each clip has `chunk_frames` frames and exactly their sound. The vocoder looks a little ahead, so pictures wait
-    for their sound: the first clip takes a few frames more than the others. Memory does not grow.
+    for their sound: the first clip takes a few frames more than the others. Memory does not grow. Threads may share a
+    stream: each clip goes to one of them, and what else they ask for waits until it is made.
 
     Attributes:
         steps_per_frame: N, Euler steps between two finished frames; may be changed while the stream runs.
@@ -57,6 +61,9 @@ class ClipStream:
     ) -> None:
         chunk_frames = whole_number(chunk_frames, "chunk_frames")
         warm_frames = whole_number(warm_frames, "warm_frames", least=0)
+        self._lock = (
+            threading.RLock()
+        )  # of all that moves the stream; a signal's handler may ask for its state
         self._pipeline, self._sampler, self._chunk_frames = pipeline, sampler, chunk_frames
         self._vae = vae or pipeline.vae
         self._dtype = str(self._vae.dtype).removeprefix("torch.")
@@ -126,51 +133,61 @@ class ClipStream:
             ValueError: the model made NaN or infinite values; names the scale of guidance that can be the cause.
             StopIteration: the stream was ended.
         """
-        if self._finished:
-            raise StopIteration
-        samples = self._chunk_frames * self._pipeline.samples_per_frame
-        while self._sound.shape[1] < samples:
-            self._advance()
-        return self._hand_out(self._chunk_frames)
+        with self._lock:
+            if self._finished:
+                raise StopIteration
+            samples = self._chunk_frames * self._pipeline.samples_per_frame
+            while self._sound.shape[1] < samples:
+                self._advance()
+            return self._hand_out(self._chunk_frames)
 
     def finish(self) -> Clip | None:
         """End the stream. Returns a last clip of the frames that were still waiting for their sound, if any.
 
         If it fails or is interrupted (a full disk, no memory for the decoder), call it again.
         """
-        if not self._finished:
-            with all_or_nothing(self), all_or_nothing(self._vocoder):
-                self._sound = torch.cat([self._sound, self._vocoder.flush().cpu()], dim=1)
-                self._finished = True
-        return self._hand_out(len(self._latents)) if self._latents else None
+        with self._lock:
+            if not self._finished:
+                with all_or_nothing(self), all_or_nothing(self._vocoder):
+                    self._sound = torch.cat([self._sound, self._vocoder.flush().cpu()], dim=1)
+                    self._finished = True
+            return self._hand_out(len(self._latents)) if self._latents else None
 
     def close(self) -> None:
         """End the stream and let go of what it holds."""
-        self._finished, self._window, self._memory = True, None, None
-        self._latents, self._sound = [], torch.zeros(1, 0)
+        with self._lock:
+            self._finished, self._window, self._memory = True, None, None
+            self._latents, self._sound = [], torch.zeros(1, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors on the CPU and plain values, for `torch.save` and `torch.load(..., weights_only=True)`.
 
         The first call takes a checksum of the weights: seconds for a large model.
+
+        Raises:
+            ValueError: the stream was ended: there is nothing to go on with.
         """
-        return {
-            "format": FORMAT,
-            "window": None if self._window is None else [part.cpu().clone() for part in self._window],
-            "memory": self._memory_state(),
-            "warm_frames": self._warm_frames,
-            "latents": [latent.cpu() for latent in self._latents],
-            "sound": self._sound.clone(),
-            "vocoder": self._vocoder.state_dict(),
-            "generator": self._generator.get_state(),
-            "y": self._y,
-            "steps_per_frame": int(self.steps_per_frame),
-            "frames_made": self.frames_made,
-            "guidance_scale": _scales(self._sampler),
-            "chunk_frames": self._chunk_frames,
-            "dtype": self._dtype,
-            "weights": self._weights,
-        }
+        with self._lock:
+            if self._finished:
+                raise ValueError("this stream was ended: save its state before finish() or close()")
+            return {
+                "format": FORMAT,
+                "window": None if self._window is None else [part.cpu().clone() for part in self._window],
+                "memory": memory_state(self._memory),
+                "warm_frames": self._warm_frames,
+                "latents": [latent.cpu() for latent in self._latents],
+                "sound": self._sound.clone(),
+                "vocoder": self._vocoder.state_dict(),
+                "generator": self._generator.get_state(),
+                "y": self._y,
+                "steps_per_frame": int(self.steps_per_frame),
+                "frames_made": self.frames_made,
+                "guidance_scale": _scales(self._sampler),
+                "chunk_frames": self._chunk_frames,
+                "dtype": self._dtype,
+                "weights": self._weights,
+                "settings": settings_of(self._pipeline),
+            }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where another stream of the same model stood, to the last bit with the same machine and threads.
@@ -188,7 +205,7 @@ class ClipStream:
             parts, noise = self._parts_of(state)
         except (AttributeError, KeyError, IndexError, TypeError, RuntimeError) as error:
             raise ValueError(f"this state is damaged: {error}") from error
-        with all_or_nothing(self, self._generator):
+        with self._lock, all_or_nothing(self, self._generator):
             vars(self).update(parts)
             self._generator.set_state(noise)
 
@@ -197,13 +214,9 @@ class ClipStream:
         like = self._pipeline.initial_noise(1, torch.Generator())
         window = window_of(state, like)
         empty = None if window is None else self._sampler.empty_memory(*like)
-        memory = self._memory_from(state.get("memory"), empty)
+        memory = memory_of(state.get("memory"), empty)
         check_settings({**self._asked, "dtype": self._dtype}, state)
-        if "weights" in state and state["weights"] != self._weights:
-            raise ValueError(
-                f"this state is of other weights ({state['weights']}) than this model's ({self._weights}): "
-                "open the pipeline that it was saved with"
-            )
+        check_model(state, self._weights, settings_of(self._pipeline))
         sampler = self._sampler.with_steps(state["steps_per_frame"])
         sampler = sampler.with_guidance(tuple(state.get("guidance_scale", _scales(sampler))))
         y, numbers = self._label(state["y"], sampler)
@@ -211,6 +224,7 @@ class ClipStream:
         frames_made, warm_frames = counts_of(state)
         vocoder = self._pipeline.vocoder.stream(batch=1)
         vocoder.load_state_dict(vocoder_of(state))
+        check_waiting(latents, sound, getattr(vocoder, "owed", None), self._pipeline.samples_per_frame)
         chunk_frames = whole_number(state.get("chunk_frames", self._chunk_frames), "chunk_frames")
         parts = {
             "_window": window, "_memory": memory, "_latents": latents, "_sound": sound, "_vocoder": vocoder,
@@ -222,29 +236,6 @@ class ClipStream:
     @cached_property
     def _weights(self) -> str:
         return fingerprint(self._pipeline)
-
-    def _memory_state(self) -> dict[str, Any] | None:
-        if self._memory is None:
-            return None
-        slots = {name: getattr(self._memory, name).cpu().clone() for name in ("video", "audio")}
-        return {**slots, "emitted": self._memory.emitted, "layout": asdict(self._memory.layout)}
-
-    def _memory_from(self, state: dict[str, Any] | None, like: Memory | None) -> Memory | None:
-        """The memory of a state; `like` is an empty one of this model, None where there should be none."""
-        theirs, ours = (
-            None if state is None else state["layout"],
-            None if like is None else asdict(like.layout),
-        )
-        if theirs != ours:
-            raise ValueError(f"this state has memory {theirs}, this model {ours}: it is of another model")
-        if like is None or state is None:
-            return None
-        slots = {name: state[name].to(getattr(like, name)) for name in ("video", "audio")}
-        if any(slots[name].shape != getattr(like, name).shape for name in slots):
-            raise ValueError("this state is damaged: its memory has other shapes than its layout says")
-        for name, slot in slots.items():
-            finite(slot, f"{name} memory")
-        return replace(like, **slots, emitted=whole_number(state["emitted"], "emitted", least=0))
 
     def _advance(self) -> None:
         """Clear one more frame of the window, and give its mel segment to the vocoder."""

@@ -121,11 +121,28 @@ def rolling_flow_loss(
         A scalar: mean over samples and frames of lambda times the mean squared error, video plus audio.
 
     Raises:
-        ValueError: shapes that do not fit together, or an unknown weighting.
+        ValueError: shapes that do not fit together, an unknown weighting, or a window without memory slots in front
+            for a model that has them (`rflav_lib.memory`).
     """
+    _check_slots(model, t)
     video_error, audio_error = rolling_flow_errors(model, video, audio, t, video_noise, audio_noise, y)
     weight = flow_weight(t, weighting)
     return (weight * video_error).mean() + (weight * audio_error).mean()
+
+
+def _check_slots(model: VelocityModel, t: Tensor) -> None:
+    """See that a model with memory slots does not take frames of the window for them.
+
+    Slots are at flow time 0 or 1, frames in training are never. Values are looked at on the CPU alone, without a wait.
+
+    Raises:
+        ValueError: it would.
+    """
+    slots = getattr(getattr(model, "memory_layout", None), "frames", 0)
+    if slots and t.device.type == "cpu" and not ((t[:, :slots] == 0) | (t[:, :slots] == 1)).all():
+        raise ValueError(
+            f"this model has {slots} memory slots in front of its window: put frames at t = 1, or zeros at t = 0, there"
+        )
 
 
 def noise_of_state(state: Tensor, clean: Tensor, t: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from rflav_lib.arguments import whole_number
 from rflav_lib.mel import check_log_mel
 from rflav_lib.stream_state import check_missing
 from rflav_lib.undo import all_or_nothing
@@ -31,7 +32,8 @@ class HiFiGAN(ModelMixin, ConfigMixin):
         resblock_kernel_sizes, resblock_dilation_sizes: of the residual blocks behind each stage, whose mean is taken.
 
     Raises:
-        ValueError: lists that do not fit each other, or channels that cannot be halved.
+        ValueError: what is no whole number of at least 1, lists that are empty or do not fit each other, kernels below
+            their rate, even residual kernels, or channels that cannot be halved.
     """
 
     @register_to_config
@@ -56,6 +58,20 @@ class HiFiGAN(ModelMixin, ConfigMixin):
                 f"resblock_kernel_sizes and resblock_dilation_sizes must be as many, not {len(resblock_kernel_sizes)} "
                 f"and {len(resblock_dilation_sizes)}"
             )
+        for name, size in (("sample_rate", sample_rate), ("n_mels", n_mels),
+                           ("upsample_initial_channel", upsample_initial_channel)):  # fmt: skip
+            whole_number(size, name)
+        _check_sizes(upsample_rates, "upsample_rates")
+        _check_sizes(resblock_kernel_sizes, "resblock_kernel_sizes")
+        for dilations in resblock_dilation_sizes:
+            _check_sizes(dilations, "resblock_dilation_sizes")
+        for rate, kernel in zip(upsample_rates, upsample_kernel_sizes, strict=True):
+            if whole_number(kernel, "each of upsample_kernel_sizes") < rate:
+                raise ValueError(
+                    f"upsample_kernel_sizes: {kernel} leaves gaps at a rate of {rate}: at least {rate}"
+                )
+        if even := [kernel for kernel in resblock_kernel_sizes if kernel % 2 == 0]:
+            raise ValueError(f"resblock_kernel_sizes must be odd, not {even[0]}: the length has to stay")
         if upsample_initial_channel % 2 ** len(upsample_rates):
             raise ValueError(
                 f"{upsample_initial_channel} channels cannot be halved {len(upsample_rates)} times"
@@ -112,6 +128,14 @@ class HiFiGAN(ModelMixin, ConfigMixin):
     def stream(self, batch: int = 1) -> "HiFiGANStream":
         """A stream that takes log-mel in pieces and gives sound in pieces, equal to the whole within rounding."""
         return HiFiGANStream(self, batch)
+
+
+def _check_sizes(sizes: Any, name: str) -> None:
+    """Raise a ValueError unless this is a list of whole numbers of at least 1, and not empty."""
+    if not isinstance(sizes, list | tuple) or not sizes:
+        raise ValueError(f"{name} must be a list of whole numbers, not {sizes!r}")
+    for size in sizes:
+        whole_number(size, f"each of {name}")
 
 
 class ResidualBlock(nn.Module):
@@ -204,6 +228,11 @@ class HiFiGANStream:
         rest = self._make(count, self._frames.shape[-1]) if count else torch.zeros(self.batch, 0)
         self._begin()
         return rest
+
+    @property
+    def owed(self) -> int:
+        """Samples of the frames that were pushed which have not been handed out: what `flush` would give."""
+        return (self._frames.shape[-1] - self._context) * self.vocoder.hop_length
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the rest of the sound depends on: a tensor and a number."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from einops import rearrange
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,6 +24,7 @@ from rflav_lib.weight_files import check_variant, weight_files
 ImageVAE: TypeAlias = AutoencoderKL | AutoencoderTiny
 KINDS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
+OVERSHOOT = 0.01  # beyond [-1, 1], that resampling and rounding may leave
 DEFAULT_BATCH = 32  # frames at once; it bounds the memory of a long clip
 
 
@@ -60,7 +62,12 @@ def _described(place: str | Path) -> tuple[str, Mapping[str, Any]]:
         try:
             config = AutoencoderKL.load_config(place)
         except OSError as error:
-            raise ValueError(f"{place}: no image VAE here: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0]
+            if isinstance(
+                error.__context__, LocalEntryNotFoundError
+            ):  # which diffusers tells as a missing file
+                reason = "no such folder, and as a repository of the model hub it is out of reach"
+            raise ValueError(f"{place}: no image VAE here: {reason}") from error
         kind = config.get("_class_name", "AutoencoderKL")
     if kind not in KINDS:
         raise ValueError(f"{place}: a {kind}, not one of {', '.join(KINDS)}")
@@ -146,10 +153,17 @@ def encode_images(vae: ImageVAE, images: Tensor, batch_size: int = DEFAULT_BATCH
     The posterior's mean is taken, nothing is drawn. No gradient flows.
 
     Raises:
-        ValueError: not three channels, sides not divisible by the VAE's reduction, NaN, a batch_size of 0.
+        TypeError: not floating point.
+        ValueError: not three channels, sides not divisible by the VAE's reduction, values beyond [-1, 1] by more than
+            0.01, NaN, a batch_size of 0.
     """
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        kind = getattr(images, "dtype", type(images).__name__)
+        raise TypeError(f"images must be a floating point tensor in [-1, 1], got {kind}; see encode_frames")
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
         raise ValueError(f"images must have shape (k 3 h w) with nothing empty, got {tuple(images.shape)}")
+    if (largest := float(images.abs().max())) > 1 + OVERSHOOT:
+        raise ValueError(f"images must lie in [-1, 1], but they reach {largest:.4g} in absolute value")
     return _in_batches(lambda part: _encode(vae, part), images, batch_size)
 
 

@@ -16,6 +16,7 @@ from rflav_lib.av_pictures import pictures
 from rflav_lib.av_probe import MediaInfo, frame_window, probe, require_both
 from rflav_lib.av_sound import Channel, sound
 from rflav_lib.files import whole
+from rflav_lib.media_checks import AAC_RATES, checked_rates, finite_number, whole_number
 
 __all__ = ["Clip", "MediaError", "MediaInfo", "probe"]
 
@@ -48,7 +49,9 @@ class Clip:
             raise ValueError(f"frames must have shape (k h w 3) with nothing empty, got {self.frames.shape}")
         if self.waveform.ndim != 1:
             raise ValueError(f"waveform must be mono with shape (s,), got {self.waveform.shape}")
-        _check_rates(self.frame_rate, self.sample_rate)
+        frame_rate, sample_rate = checked_rates(self.frame_rate, self.sample_rate)
+        object.__setattr__(self, "frame_rate", frame_rate)  # as Python's own: Fraction and wave take no other
+        object.__setattr__(self, "sample_rate", sample_rate)
         if not np.isfinite(self.waveform).all():
             raise ValueError("waveform contains NaN or infinite values")
         expected = sample_at(len(self.frames), self.frame_rate, self.sample_rate)
@@ -97,7 +100,8 @@ class Clip:
         Frame k shows what is on the screen at (k + 1/2) / frame_rate, at its full size, upright, with square
         pixels. Sound is resampled and mono. The shared time is rounded to whole frames: up to
         half a frame at the end is filled (picture held, silence) or cut off. A window equals the same slice of
-        the whole, bit for bit, and the file is decoded no further than it needs.
+        the whole, bit for bit (where a frame is no whole number of samples, but for one sample at the end), and the
+        file is decoded no further than it needs.
 
         Args:
             path: whatever FFmpeg reads.
@@ -110,7 +114,7 @@ class Clip:
 
         Raises:
             MediaError: no such file, not a media file, no video or no audio in it, or broken data.
-            ValueError: rates that are none, a window that is not in the file.
+            ValueError: rates, a start or a number of frames that are none, a window that is not in the file.
         """
         (clip,) = cls.pieces(path, None, frame_rate, sample_rate, start, frames, info, channel)
         return clip
@@ -137,14 +141,15 @@ class Clip:
             ValueError: rates, a start or numbers of frames that make no sense, or frames that the file does not have.
         """
         path = Path(path)
-        _check_rates(frame_rate, sample_rate)
+        frame_rate, sample_rate = checked_rates(frame_rate, sample_rate)
+        start = finite_number(start, "start")
+        frames = None if frames is None else whole_number(frames, "frames")
+        frames_each = None if frames_each is None else whole_number(frames_each, "frames_each")
         info = probe(path) if info is None else info
         require_both(path, info)
         first, count = frame_window(path, info, frame_rate, start, frames)
         if frames_each is None:
             frames_each = count
-        elif frames_each < 1:
-            raise ValueError(f"frames_each must be at least 1, got {frames_each}")
         begin = round((info.start - info.audio_start) * sample_rate) + sample_at(
             first, frame_rate, sample_rate
         )
@@ -185,16 +190,21 @@ class Clip:
             The path. Samples beyond [-1, 1] are clipped in the file.
 
         Raises:
-            MediaError: another ending, a size that is odd after scaling, or a file that cannot be written.
-            ValueError: a scale or an interpolation that there is not.
+            MediaError: another ending, a size that is odd after scaling, a sample rate that AAC does not have, or a
+                file that cannot be written.
+            ValueError: a scale, an interpolation or a crf that there is not.
         """
         path, (_, h, w, _) = Path(path), self.frames.shape
         if path.suffix.lower() != ".mp4":
             raise MediaError(f"{path}: clips are written as .mp4")
-        if not isinstance(scale, int) or scale < 1:
-            raise ValueError(f"scale must be a whole number, at least 1, got {scale!r}")
+        scale, crf = whole_number(scale, "scale"), whole_number(crf, "crf", least=0, most=51)
         if interpolation not in get_args(Interpolation):
             raise ValueError(f"interpolation must be one of {get_args(Interpolation)}, got {interpolation!r}")
+        if self.sample_rate not in AAC_RATES:
+            raise MediaError(
+                f"{path}: AAC has no {self.sample_rate} samples a second: resample the sound to one of "
+                f"{', '.join(map(str, AAC_RATES))}, or write it with to_wav"
+            )
         if h * scale % 2 or w * scale % 2:
             raise MediaError(
                 f"{path}: H.264 needs even sizes, these frames are {w}x{h}"
@@ -286,13 +296,6 @@ def _check_array(array: np.ndarray, name: str, dtype: type) -> None:
         raise TypeError(f"{name} must be a numpy array, got {type(array).__name__}")
     if array.dtype != dtype:
         raise TypeError(f"{name} must be {np.dtype(dtype)}, got {array.dtype}")
-
-
-def _check_rates(frame_rate: float, sample_rate: int) -> None:
-    if not 0 < frame_rate < float("inf"):
-        raise ValueError(f"frame_rate must be a positive number, got {frame_rate}")
-    if not isinstance(sample_rate, int) or sample_rate <= 0:
-        raise ValueError(f"sample_rate must be a positive whole number, got {sample_rate!r}")
 
 
 def _fit(waveform: np.ndarray, length: int) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Folders of diffusers models: opened as they are written, or refused by name; never half filled at random."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,9 +14,10 @@ from rflav_lib.weight_files import opened_weights
 
 
 @contextmanager
-def opening(folder: str | Path) -> Iterator[None]:
+def opening(folder: str | Path, given: Collection[str] = ()) -> Iterator[None]:
     """What diffusers, or a model that a damaged config describes, raises while it is opened: a ValueError that names
-    the folder. ValueErrors that name it already, and what is no error of the data, pass.
+    the folder, and what was `given` in the place of its own. ValueErrors that name it already, and what is no error
+    of the data, pass.
 
     Raises:
         ValueError: see above.
@@ -32,9 +34,10 @@ def opening(folder: str | Path) -> Iterator[None]:
         if isinstance(error, ValueError) and str(folder) in str(error):
             raise
         text = (str(error).strip() or "no reason given").splitlines()[0]
-        raise ValueError(
-            f"{folder}: damaged, or of another kind: {type(error).__name__}: {text[:300]}"
-        ) from error
+        wrong = "damaged, or of another kind"
+        if given:
+            wrong = f"cannot be opened with the {', '.join(sorted(given))} that was given, or is damaged"
+        raise ValueError(f"{folder}: {wrong}: {type(error).__name__}: {text[:300]}") from error
 
 
 def check_folder(folder: Path, kind: str) -> list[str]:
@@ -58,6 +61,16 @@ def check_folder(folder: Path, kind: str) -> list[str]:
         if library.partition(".")[0] not in ("diffusers", "rflav_lib"):
             raise ValueError(f"{index}: {name} is {part!r}, no part of diffusers or rflav_lib: refused")
     return list(parts)
+
+
+def check_given(parts: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Raise a ValueError for what is given in the place of a stored part, and is no module."""
+    for name in (name for name in parts if name in given):
+        if not isinstance(given[name], nn.Module):
+            raise ValueError(
+                f"{name} must be a module that takes the place of the stored one, not {given[name]!r}: "
+                "leave it out for the stored one"
+            )
 
 
 def check_weights(files: Sequence[Path], module: nn.Module) -> None:

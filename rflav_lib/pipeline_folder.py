@@ -7,8 +7,9 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
+from rflav_lib.components import name_list
 from rflav_lib.files import whole_folder
-from rflav_lib.model_folder import check_folder, check_weights, opening
+from rflav_lib.model_folder import check_folder, check_given, check_weights, opening
 from rflav_lib.tensor_files import safetensors_errors
 from rflav_lib.weight_files import check_variant, pipeline_files
 
@@ -30,12 +31,17 @@ class StrictPipeline(DiffusionPipeline):
         Raises:
             ValueError: a folder of another kind, or weights that are missing, broken, left over or not finite; a
                 `variant` that is no name, or of which there are no weights; a `dtype` that is none; `use_safetensors`
-                other than True.
+                or `low_cpu_mem_usage` other than True; a component that is none, or does not fit the stored ones.
             OSError: a repository that is not there, or out of reach.
         """
         if kwargs.pop("use_safetensors", True) is not True:
             raise ValueError("weights come from safetensors alone: leave use_safetensors out")
+        if kwargs.pop("low_cpu_mem_usage", True) is not True:
+            raise ValueError(
+                "parts of this pipeline stay in float32, which needs low_cpu_mem_usage: leave it out"
+            )
         check_variant(variant)
+        name_list(kwargs.get("class_names"))
         for name in ("dtype", "torch_dtype"):  # diffusers takes float32 in the place of what is none
             if not isinstance(kwargs.get(name), torch.dtype | dict | None):
                 raise ValueError(f"{name} must be a torch.dtype, not {kwargs[name]!r}")
@@ -46,8 +52,10 @@ class StrictPipeline(DiffusionPipeline):
                 raise ValueError(f"{folder}: no such folder")
             with opening(folder):
                 local = Path(cls.download(str(folder), **kwargs))
-        files = pipeline_files(local, check_folder(local, cls.__name__), variant, given=kwargs)
-        with opening(local):
+        parts = check_folder(local, cls.__name__)
+        check_given(parts, kwargs)
+        files = pipeline_files(local, parts, variant, given=kwargs)
+        with opening(local, given={*parts, "class_names"} & kwargs.keys()):
             pipeline = super().from_pretrained(str(local), **kwargs)
             for name, module in pipeline.components.items():
                 if isinstance(module, nn.Module) and name not in kwargs:

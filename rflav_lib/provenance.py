@@ -1,6 +1,7 @@
 """Where a measured figure comes from: machine, versions, commit and weights, to be written beside it."""
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -51,12 +52,25 @@ def commit() -> str | None:
 
 
 def fingerprint(pipe: DiffusionPipeline) -> str:
-    """`checksum` of all weights of a pipeline: network, codecs, vocoder."""
+    """`checksum` of all weights of a pipeline: network, codecs, vocoder. What else it is made of: `settings_of`."""
     return checksum(
         (f"{name}.{key}", tensor)
         for name, part in sorted(pipe.components.items())
         for key, tensor in getattr(part, "state_dict", dict)().items()
     )
+
+
+def settings_of(pipe: DiffusionPipeline) -> dict[str, str]:
+    """Class and config of each part of a pipeline, as 16 hexadecimal digits: equal weights may be used in other ways.
+
+    Where a part was opened from, and by which version, does not count.
+    """
+    parts = {}
+    for name, part in sorted(pipe.components.items()):
+        config = {key: value for key, value in dict(getattr(part, "config", {})).items() if key[:1] != "_"}
+        text = json.dumps([type(part).__name__, config], sort_keys=True, default=str)
+        parts[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return parts
 
 
 def checksum(weights: Iterable[tuple[str, Tensor]]) -> str:

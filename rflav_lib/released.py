@@ -80,8 +80,8 @@ def load(
         audio_scale: what mel segments are multiplied by; known for the two released models.
 
     Raises:
-        ValueError: a file that is missing, damaged, of another model, or holds more than weights; names the file and,
-            where weights are missing or left over, those.
+        ValueError: a repository that is not there, or out of reach; a file that is missing, damaged, of another model,
+            or holds more than weights; names the file and, where weights are missing or left over, those.
     """
     folder = _local(repo_or_folder)
     for name in FILES:
@@ -178,7 +178,14 @@ def _local(repo_or_folder: str | Path) -> Path:
         return folder
     if folder.is_absolute() or len(folder.parts) != 2 or str(repo_or_folder).startswith("."):
         raise ValueError(f"{repo_or_folder}: no such folder, and not the name of a repository (owner/name)")
-    return Path(snapshot_download(str(repo_or_folder), allow_patterns=list(FILES)))
+    try:
+        return Path(snapshot_download(str(repo_or_folder), allow_patterns=list(FILES)))
+    except OSError as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{repo_or_folder}: no such folder, and as a repository of the model hub it is not there, or out of "
+            f"reach: {reason}"
+        ) from error
 
 
 def _load_transformer(folder: Path) -> RFLAVTransformer:

@@ -24,6 +24,7 @@ from torch import Tensor
 from rflav_lib.arguments import finite_number, whole_number
 from rflav_lib.flow import VelocityModel, expand_time, interpolate
 from rflav_lib.memory import Memory, MemoryLayout
+from rflav_lib.sampler_inputs import check_given, check_windows, checked_labels, layout_of
 from rflav_lib.schedule import RollingSchedule, check_steps
 from rflav_lib.transfer import to_device
 
@@ -45,7 +46,11 @@ class RollingSampler:
             cost T N + (M - 1) N calls of the model.
         guidance_scale: s of classifier-free guidance, null + s (label - null); one number, or one for video and
             one for audio. 1 is off.
-        memory: slots of the model for clean frames in front of the window, see `rflav_lib.memory`; None is none.
+        memory: slots of the model for clean frames in front of the window, see `rflav_lib.memory`; None takes the
+            model's own `memory_layout`, or none where it has no such attribute.
+
+    Raises:
+        ValueError: a bad number, or another `memory` than the model's own.
     """
 
     def __init__(
@@ -58,7 +63,7 @@ class RollingSampler:
     ) -> None:
         self.model = model
         self.schedule = schedule
-        self.memory_layout = memory or MemoryLayout()
+        self.memory_layout = layout_of(model, memory)
         self.steps_per_frame = check_steps(steps_per_frame)
         self.guidance_scale = guidance_scale
         self._scales = check_guidance(guidance_scale)
@@ -89,7 +94,7 @@ class RollingSampler:
             video_noise: the noise the window starts from (b k c h w), k = window.
             audio_noise: the same for the mel segments (b k f m).
             generator: draws the noise of every later frame, on the CPU, video before audio.
-            y: labels (b,), or None.
+            y: labels (b,), whole numbers of any kind, or None.
             warm_frames: frames that are made and thrown away before the first that is emitted. With at least
                 window - 1 of them, every emitted frame has been conditioned on a full window. This moves what
                 Fig. 5 shows to before the first frame; it does not make later frames better.
@@ -98,9 +103,10 @@ class RollingSampler:
             An iterator of frames, each a video latent (b c h w) and a mel segment (b f m).
 
         Raises:
-            ValueError: noise of another window, guidance without labels, or a bad number of frames.
+            ValueError: noise of another window or shape, labels that are none of the model's, guidance without labels,
+                or a bad number of frames.
         """
-        self._check(video_noise, audio_noise, y)  # here, and not only when the first frame is asked for
+        y = self._checked(video_noise, audio_noise, y)  # here, and not only when the first frame is asked for
         warm_frames = whole_number(warm_frames, "warm_frames", least=0)
         return self._frames(video_noise, audio_noise, generator, y, warm_frames)
 
@@ -127,10 +133,13 @@ class RollingSampler:
             An iterator of l frames, each the made video latent (b c h w) and the given segment (b f m).
 
         Raises:
-            ValueError: shapes that do not fit, no frame, or guidance without labels.
+            ValueError: shapes that do not fit, no frame, values that are not finite, labels that are none of the
+                model's, guidance without labels, or a bad scale.
         """
+        scale = finite_number(scale, "scale")
+        check_given(self.model, audio, "audio")
         noise = _fixed_noise(audio, audio_noise, self.schedule.window, generator, "audio")
-        self._check(video_noise, noise[:, : self.schedule.window], y)
+        y = self._checked(video_noise, noise[:, : self.schedule.window], y)
         return self._conditional_frames(AUDIO, audio, noise, video_noise, scale, generator, y)
 
     def video_to_audio(
@@ -143,8 +152,10 @@ class RollingSampler:
         video_noise: Tensor | None = None,
     ) -> Frames:
         """Sound for a given video (Table 3, V2A): as `audio_to_video`, with video latents (b l c h w) given."""
+        scale = finite_number(scale, "scale")
+        check_given(self.model, video, "video")
         noise = _fixed_noise(video, video_noise, self.schedule.window, generator, "video")
-        self._check(noise[:, : self.schedule.window], audio_noise, y)
+        y = self._checked(noise[:, : self.schedule.window], audio_noise, y)
         return self._conditional_frames(VIDEO, video, noise, audio_noise, scale, generator, y)
 
     @torch.no_grad()
@@ -280,15 +291,11 @@ class RollingSampler:
         if self._scales != (1, 1) and y is None:
             raise ValueError(f"guidance_scale is {self.guidance_scale}, which needs labels: give y")
 
-    def _check(self, video: Tensor, audio: Tensor, y: Tensor | None) -> None:
-        for name, noise in (("video", video), ("audio", audio)):
-            if noise.shape[1] != self.schedule.window:
-                raise ValueError(
-                    f"{name} noise has {noise.shape[1]} frames, but the window is {self.schedule.window}"
-                )
+    def _checked(self, video: Tensor, audio: Tensor, y: Tensor | None) -> Tensor | None:
+        """The labels of a stream that begins with these windows; a ValueError for what does not fit."""
+        check_windows(self.model, video, audio, self.schedule.window)
         self.check_labels(y)
-        if len(video) != len(audio):
-            raise ValueError(f"video noise is for {len(video)} clips, audio noise for {len(audio)}")
+        return checked_labels(self.model, y, len(video))
 
 
 def draw_noise(shape: tuple[int, ...], generator: Generators) -> Tensor:
@@ -333,8 +340,6 @@ def check_guidance(scale: Guidance) -> tuple[float, float]:
 
 def _fixed_noise(clip: Tensor, given: Tensor | None, window: int, generator: Generators, name: str) -> Tensor:
     """Noise for a given clip (b l ...), and for the rest of the window if the clip is shorter."""
-    if clip.ndim < 3 or not clip.shape[1]:
-        raise ValueError(f"{name} must be a batch of at least one frame, got shape {tuple(clip.shape)}")
     shape = (len(clip), max(clip.shape[1], window), *clip.shape[2:])
     if given is None:
         return draw_noise(shape, generator).to(clip)

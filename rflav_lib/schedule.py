@@ -48,7 +48,12 @@ class RollingSchedule:
             )
 
     def rolling(self, w: Tensor) -> Tensor:
-        """t_k = 1 - (k + w) / T (Eq. 6): w in [0, 1] of shape (b,) -> (b k)."""
+        """t_k = 1 - (k + w) / T (Eq. 6): w in [0, 1] of shape (b,) -> (b k).
+
+        Raises:
+            ValueError: another w.
+        """
+        _check_progress(w)
         position = torch.arange(self.window, device=w.device, dtype=torch.float64)
         return (1 - (position + w.double()[:, None]) / self.window).to(w.dtype)
 
@@ -57,7 +62,11 @@ class RollingSchedule:
 
         At w = 1 all is pure noise. At w = 0 the first frame is clean and the last one at 1/T; shifted by one
         frame and with fresh noise behind, that is the window with which rolling begins (w = 1 of Eq. 6).
+
+        Raises:
+            ValueError: another w.
         """
+        _check_progress(w)
         position = torch.arange(self.window, device=w.device, dtype=torch.float64)
         return (1 - (position / self.window + w.double()[:, None])).clamp(0, 1).to(w.dtype)
 
@@ -114,6 +123,15 @@ class RollingSchedule:
         w = 1 - torch.arange(count + 1, dtype=torch.float64) / count
         t = times(w)
         return zip(t[:-1].float(), t.diff(dim=0).float(), strict=True)
+
+
+def _check_progress(w: Tensor) -> None:
+    """Raise a ValueError unless this is w of Eq. 6 and 7; its values are looked at on the CPU alone, without a wait."""
+    if not isinstance(w, Tensor) or not w.is_floating_point() or w.ndim != 1:
+        shown = f"{w.dtype} {tuple(w.shape)}" if isinstance(w, Tensor) else repr(w)
+        raise ValueError(f"w must be a tensor (b,) of floating point numbers in [0, 1], not {shown}")
+    if w.device.type == "cpu" and not ((w >= 0) & (w <= 1)).all():
+        raise ValueError(f"w must lie in [0, 1], not {w.tolist()}")
 
 
 def check_steps(steps_per_frame: int) -> int:

@@ -1,43 +1,42 @@
 """The saved state of a stream of clips, looked at piece by piece before any of it is used.
 
-Format 2 holds all that later clips depend on, and what they must not be gone on with: other weights, another dtype.
-Format 1 did not keep `guidance_scale`, `chunk_frames`, `dtype` and `weights`. Such a state is still loaded, with a
-warning: the stream goes on with its own.
+Format 3 holds all that later clips depend on, and what they must not be gone on with: other weights, parts of other
+settings, another dtype. Format 2 did not keep `settings`; format 1 neither `guidance_scale`, `chunk_frames`, `dtype`
+and `weights`. Such a state is still loaded, with a warning: the stream goes on with its own.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rflav_lib.arguments import whole_number
+from rflav_lib.memory import Memory
 from rflav_lib.warn import warn
 
-FORMAT = 2
-ALWAYS = (
-    "window",
-    "latents",
-    "sound",
-    "vocoder",
-    "generator",
-    "y",
-    "steps_per_frame",
-    "frames_made",
-)
-SINCE_2 = ("memory", "warm_frames", "guidance_scale", "chunk_frames", "dtype", "weights")
-NOT_IN_1 = SINCE_2[2:]
+FORMAT = 3
+SINCE = {
+    1: ("window", "latents", "sound", "vocoder", "generator", "y", "steps_per_frame", "frames_made"),
+    2: ("memory", "warm_frames", "guidance_scale", "chunk_frames", "dtype", "weights"),
+    3: ("settings",),
+}
+"""The keys that each format added."""
+MAY_LACK = ("memory", "warm_frames")  # of format 1: what they stand for came with format 2
 
 
 def check_keys(state: Any) -> None:
-    """Raise a ValueError for what is no state, or lacks something; warn of one of format 1."""
-    known = isinstance(state, dict) and state.get("format") in (1, FORMAT)
+    """Raise a ValueError for what is no state, or lacks something; warn of one of an older format."""
+    known = isinstance(state, dict) and state.get("format") in SINCE
     if not known:
         raise ValueError("this is no state of a stream; take it from ClipStream.state_dict()")
-    check_missing(state, ALWAYS + (SINCE_2 if state["format"] == FORMAT else ()), "stream")
-    if state["format"] == 1:
+    kept = [key for since, keys in SINCE.items() if since <= state["format"] for key in keys]
+    check_missing(state, kept, "stream")
+    if state["format"] < FORMAT:
+        lacks = [key for keys in SINCE.values() for key in keys if key not in (*kept, *MAY_LACK)]
         warn(
-            f"this state was saved by an older version, without {', '.join(NOT_IN_1)}: "
+            f"this state was saved by an older version, without {', '.join(lacks)}: "
             "it goes on with those of the stream that loads it, right or wrong"
         )
 
@@ -56,6 +55,30 @@ def check_settings(asked: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
                 f"this state goes on with {name} {saved[name]}, but the stream was opened with {name} {value}: "
                 "open it with the same"
             )
+
+
+def check_model(state: Mapping[str, Any], weights: str, settings: Mapping[str, str]) -> None:
+    """See that a state was saved by a pipeline like this one.
+
+    Args:
+        state: of a stream.
+        weights: this pipeline's, as `provenance.fingerprint` gives them.
+        settings: this pipeline's, as `provenance.settings_of` gives them.
+
+    Raises:
+        ValueError: by one of other weights, or with a part of other settings.
+    """
+    if "weights" in state and state["weights"] != weights:
+        raise ValueError(
+            f"this state is of other weights ({state['weights']}) than this model's ({weights}): "
+            "open the pipeline that it was saved with"
+        )
+    theirs = dict(state.get("settings", settings))
+    if differ := sorted(name for name in {*theirs, *settings} if theirs.get(name) != settings.get(name)):
+        raise ValueError(
+            f"this state was saved by a pipeline with other settings of {', '.join(differ)}: "
+            "open the pipeline that it was saved with"
+        )
 
 
 def window_of(state: Mapping[str, Any], like: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor] | None:
@@ -88,6 +111,53 @@ def waiting_of(state: Mapping[str, Any], like: Tensor) -> tuple[list[Tensor], Te
             "this state is damaged: frames or sound that wait have other shapes than the model's"
         )
     return [finite(latent, "waiting frames") for latent in latents], finite(sound, "waiting sound")
+
+
+def check_waiting(latents: list[Tensor], sound: Tensor, owed: int | None, samples_per_frame: int) -> None:
+    """See that the frames that wait and their sound are equally long.
+
+    Args:
+        latents: frames (1 c h w).
+        sound: samples (1 s).
+        owed: samples that the vocoder still has in hand; None where it does not tell.
+        samples_per_frame: of a frame.
+
+    Raises:
+        ValueError: they are not.
+    """
+    needed, have = len(latents) * samples_per_frame, sound.shape[1] + (owed or 0)
+    if have > needed or (owed is not None and have != needed):
+        raise ValueError(
+            f"this state is damaged: {len(latents)} frames wait with {have} samples of sound, not {needed}"
+        )
+
+
+def memory_state(memory: Memory | None) -> dict[str, Any] | None:
+    """Memory as tensors on the CPU and plain values."""
+    if memory is None:
+        return None
+    slots = {name: getattr(memory, name).cpu().clone() for name in ("video", "audio")}
+    return {**slots, "emitted": memory.emitted, "layout": asdict(memory.layout)}
+
+
+def memory_of(state: dict[str, Any] | None, like: Memory | None) -> Memory | None:
+    """The memory of a state; `like` is an empty one of this model, None where there should be none.
+
+    Raises:
+        ValueError: of another model, or damaged.
+    """
+    theirs = None if state is None else state["layout"]
+    ours = None if like is None else asdict(like.layout)
+    if theirs != ours:
+        raise ValueError(f"this state has memory {theirs}, this model {ours}: it is of another model")
+    if like is None or state is None:
+        return None
+    slots = {name: state[name].to(getattr(like, name)) for name in ("video", "audio")}
+    if any(slots[name].shape != getattr(like, name).shape for name in slots):
+        raise ValueError("this state is damaged: its memory has other shapes than its layout says")
+    for name, slot in slots.items():
+        finite(slot, f"{name} memory")
+    return replace(like, **slots, emitted=whole_number(state["emitted"], "emitted", least=0))
 
 
 def vocoder_of(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class GriffinLim(Float32Module, ConfigMixin):
         momentum: of the fast variant, in [0, 1).
 
     Raises:
-        ValueError: a setting that is no number of its kind or out of range; names it.
+        ValueError: a setting that is no number of its kind or out of range; names it. Some that `MelCodec` takes are
+            refused here: windows no longer than a hop, between which nothing is heard, and an odd n_fft.
     """
 
     config_name = "config.json"
@@ -59,6 +60,13 @@ class GriffinLim(Float32Module, ConfigMixin):
     ) -> None:
         super().__init__()
         check_stft_settings(sample_rate, n_fft, win_length, hop_length)
+        if win_length <= hop_length:
+            raise ValueError(
+                f"win_length must be above hop_length, got {win_length} and {hop_length}: "
+                "there is no sound between windows that do not overlap"
+            )
+        if n_fft % 2:
+            raise ValueError(f"n_fft must be even to find phases, not {n_fft}")
         whole_number(iterations, "iterations")
         check_real(momentum, "momentum")
         if not 0 <= momentum < 1:

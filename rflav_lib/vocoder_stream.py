@@ -71,6 +71,14 @@ class GriffinLimStream:
         self._begin()
         return rest
 
+    @property
+    def owed(self) -> int:
+        """Samples of the frames that were pushed which have not been handed out: what `flush` would give."""
+        ahead = (
+            0 if self._past is None else self._hop // 2
+        )  # each block hands out half a hop more than is its own
+        return self._waiting.shape[-1] * self._hop - ahead
+
     def state_dict(self) -> dict[str, Any]:
         """Everything the rest of the sound depends on: tensors, on the CPU."""
         kept = {"waiting": self._waiting, "context": self._context, "past": self._past, "tail": self._tail}

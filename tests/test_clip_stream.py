@@ -5,6 +5,7 @@ import itertools
 import math
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
 import numpy as np
@@ -441,16 +442,85 @@ def test_a_state_of_an_older_version_goes_on_and_says_what_it_lacks(pipeline):
     stream = stream_of(pipeline)
     next(stream)
     state = saved(stream) | {"format": 1}
-    for key in ("guidance_scale", "chunk_frames", "dtype", "weights", "memory", "warm_frames"):
+    for key in ("guidance_scale", "chunk_frames", "dtype", "weights", "memory", "warm_frames", "settings"):
         del state[key]
     later = stream_of(pipeline, seed=5)
-    with pytest.warns(UserWarning, match="without guidance_scale, chunk_frames, dtype, weights"):
+    with pytest.warns(UserWarning, match="without guidance_scale, chunk_frames, dtype, weights, settings:"):
         later.load_state_dict(state)
     assert same(next(stream), next(later))
 
 
+def test_a_state_of_format_2_goes_on_and_still_knows_its_weights(pipeline):
+    stream = stream_of(pipeline)
+    next(stream)
+    state = saved(stream) | {"format": 2}
+    del state["settings"]
+    later = stream_of(pipeline, seed=5)
+    with pytest.warns(UserWarning, match="by an older version, without settings:"):
+        later.load_state_dict(state)
+    assert same(next(stream), next(later))
+    with (
+        pytest.warns(UserWarning, match="older"),
+        pytest.raises(ValueError, match="this state is of other weights"),
+    ):
+        later.load_state_dict(state | {"weights": "0" * 16})
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("mel", {"audio_scale": 2.0}),
+        ("vocoder", {"iterations": 5}),
+        ("transformer", {"num_heads": 1}),
+        ("vae", {"scaling_factor": 0.5}),
+    ],
+)
+def test_a_state_of_other_settings_of_a_part_is_refused(pipeline, part, changes):
+    """Equal weights, used in another way."""
+    state, other = saved(stream_of(pipeline)), tiny_pipeline()
+    getattr(other, part).register_to_config(**changes)
+    with pytest.raises(ValueError, match=f"saved by a pipeline with other settings of {part}: open the"):
+        stream_of(other).load_state_dict(state)
+
+
+@pytest.mark.parametrize("end", ["finish", "close"])
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_stream_that_was_ended_has_no_state(pipeline, end, before):
+    stream = stream_of(pipeline)
+    list(itertools.islice(stream, before))
+    getattr(stream, end)()
+    with pytest.raises(ValueError, match=r"was ended: save its state before finish\(\) or close\(\)"):
+        stream.state_dict()
+
+
+def test_threads_that_share_a_stream_get_each_clip_once(pipeline):
+    stream, expected = stream_of(pipeline, 2), list(itertools.islice(stream_of(pipeline, 2), 6))
+    with ThreadPoolExecutor(3) as pool:
+        made = [clip for part in pool.map(lambda _: [next(stream), next(stream)], range(3)) for clip in part]
+    for clip in expected:
+        (found,) = (number for number, other in enumerate(made) if same(clip, other))
+        made.pop(found)
+    assert stream.frames_made == 12 and not made
+
+
+@pytest.mark.parametrize("vocoder", ["griffin-lim", "hifi-gan"])
+def test_a_state_whose_frames_do_not_fit_their_sound_is_refused(pipeline, vocoder):
+    if vocoder == "hifi-gan":
+        pipeline = tiny_pipeline()
+        small = HiFiGAN(n_mels=32, upsample_rates=(20, 8), upsample_kernel_sizes=(40, 16),
+                        upsample_initial_channel=8)  # fmt: skip
+        pipeline.register_modules(vocoder=small.eval())
+    for before in (0, 1, 2):
+        other = stream_of(pipeline, seed=8)
+        list(itertools.islice(other, before))
+        stream_of(pipeline).load_state_dict(saved(other))
+    for latents in ([], other.state_dict()["latents"][1:], other.state_dict()["latents"] * 2):
+        with pytest.raises(ValueError, match=r"this state is damaged: \d+ frames wait with \d+ samples"):
+            stream_of(pipeline).load_state_dict(saved(other) | {"latents": latents})
+
+
 KEYS = ("window", "memory", "warm_frames", "latents", "sound", "vocoder", "generator", "y", "steps_per_frame",
-        "frames_made", "guidance_scale", "chunk_frames", "dtype", "weights")  # fmt: skip
+        "frames_made", "guidance_scale", "chunk_frames", "dtype", "weights", "settings")  # fmt: skip
 DAMAGE = {
     "window": [[torch.zeros(1)], 3, [torch.zeros(2, 2)] * 2],
     "memory": [{"layout": {}}, 3],
@@ -470,6 +540,7 @@ DAMAGE = {
     "chunk_frames": [0, None],
     "dtype": ["float16"],
     "weights": ["0123456789abcdef"],
+    "settings": [{}, 3],
 }
 
 

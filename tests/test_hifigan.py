@@ -110,3 +110,20 @@ def test_bad_input_is_named(vocoder):
         fold_weight_norm({"conv_pre.weight_g": torch.zeros(1)})
     with pytest.raises(ValueError, match="24 channels cannot be halved 4 times"):
         HiFiGAN(upsample_initial_channel=24)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n_mels": 0}, "n_mels must be a whole number, at least 1, not 0"),
+        ({"upsample_rates": (5, 0, 4, 2)}, "each of upsample_rates must be a whole number, at least 1, not 0"),
+        ({"upsample_kernel_sizes": (11, 3, 8, 4)}, "upsample_kernel_sizes: 3 leaves gaps at a rate of 4"),
+        ({"resblock_kernel_sizes": (3, 4, 11)}, "resblock_kernel_sizes must be odd, not 4"),
+        ({"resblock_dilation_sizes": ((1, 3), (0,), (1,))}, "resblock_dilation_sizes must be a whole"),
+        ({"upsample_rates": (), "upsample_kernel_sizes": ()}, r"upsample_rates must be a list .*, not \(\)"),
+        ({"upsample_initial_channel": -16}, "upsample_initial_channel must be a whole number"),
+    ],
+)  # fmt: skip
+def test_settings_that_make_no_sound_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        HiFiGAN(**wrong)

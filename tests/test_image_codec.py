@@ -189,6 +189,15 @@ class TestBothKindsOfVAE:
             encode_images(vae, torch.zeros(1, 4, 64, 64))
         with pytest.raises(ValueError, match="NaN"):
             encode_images(vae, torch.full((1, 3, 64, 64), float("nan")))
+        for beyond in (200.0, -1.02):
+            with pytest.raises(ValueError, match=r"must lie in \[-1, 1\], but they reach"):
+                encode_images(vae, torch.full((1, 3, 64, 64), beyond))
+        assert encode_images(vae, torch.full((1, 3, 64, 64), 1.005)).isfinite().all()
+        for pixels in (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), np.zeros((1, 3, 64, 64), np.float32)):
+            with pytest.raises(
+                TypeError, match=r"floating point tensor in \[-1, 1\], got (torch.uint8|float32)"
+            ):
+                encode_images(vae, pixels)
         for function, values in [(encode_frames, frames), (decode_latents, latents)]:
             with pytest.raises(ValueError, match="batch_size"):
                 function(vae, values, batch_size=0)

@@ -1,6 +1,7 @@
 """Clip: what it accepts, what its files hold, how it reads those of others, and how it shows itself."""
 
 import base64
+import math
 import os
 import re
 import subprocess
@@ -461,3 +462,48 @@ def test_media_alone_stays_light():
     code = "import sys, rflav_lib.media; print({'torch', 'matplotlib', 'diffusers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("crf", [99, -1, 23.5, "16"])
+def test_a_quality_that_h264_does_not_have_is_refused(tmp_path, crf):
+    with pytest.raises(ValueError, match="crf must be"):
+        short_clip().save(tmp_path / "clip.mp4", crf=crf)
+    assert not list(tmp_path.iterdir())
+
+
+def short_clip(frame_rate=10, sample_rate=16000):
+    samples = round(2 * float(sample_rate) / float(frame_rate))
+    return Clip(np.zeros((2, 16, 16, 3), np.uint8), np.zeros(samples, np.float32), frame_rate, sample_rate)
+
+
+@pytest.mark.parametrize("rate", [44099, 192000, 4000])
+def test_a_sample_rate_that_aac_does_not_have_is_named_with_those_it_has(tmp_path, rate):
+    with pytest.raises(MediaError, match=rf"AAC has no {rate} samples a second.* 48000, 44100, .*to_wav"):
+        short_clip(sample_rate=rate).save(tmp_path / "clip.mp4")
+    assert short_clip(sample_rate=rate).to_wav(tmp_path / "clip.wav").is_file()
+
+
+@pytest.mark.parametrize("frame_rate", [np.float32(12.5), np.float64(12.5), np.int64(10), Fraction(25, 2)])
+def test_rates_may_be_numbers_of_numpy(tmp_path, frame_rate):
+    clip = short_clip(frame_rate, np.int64(16000))
+    assert type(clip.frame_rate) in (int, float) and type(clip.sample_rate) is int
+    assert len(Clip.read(clip.save(tmp_path / "clip.mp4"), frame_rate, np.int32(16000))) == 2
+
+
+@pytest.mark.parametrize(
+    "rates", [{"frame_rate": "10"}, {"frame_rate": True}, {"frame_rate": -1}, {"sample_rate": "16000"},
+              {"frame_rate": math.nan}, {"frame_rate": math.inf}, {"sample_rate": 0}]
+)  # fmt: skip
+def test_rates_that_are_none_are_refused(rates):
+    with pytest.raises(ValueError, match=f"{next(iter(rates))} must be a "):
+        Clip(np.zeros((2, 16, 16, 3), np.uint8), np.zeros(3200, np.float32), **rates)
+
+
+@pytest.mark.parametrize(
+    "window", [{"start": math.nan}, {"start": math.inf}, {"start": "0"}, {"frames": 2.5}, {"frames": "5"},
+               {"frames": 0}]
+)  # fmt: skip
+def test_a_window_that_is_none_is_refused(tmp_path, window):
+    path = short_clip().save(tmp_path / "clip.mp4")
+    with pytest.raises(ValueError, match=f"{next(iter(window))} must be a "):
+        Clip.read(path, **window)

@@ -377,6 +377,21 @@ def test_a_given_component_takes_the_place_of_the_stored_one(repository, copy, h
         RFLAVPipeline.from_pretrained(place, vocoder=vocoder)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"vae": None}, "vae must be a module that takes the place of the stored one, not None"),
+        ({"vocoder": "griffin"}, "vocoder must be a module .*, not 'griffin'"),
+        ({"class_names": "abc"}, "^class_names must be a list of different names, not 'abc'"),
+        ({"class_names": ["a"]}, "with the class_names that was given, or is damaged: .* 1 class names for"),
+        ({"low_cpu_mem_usage": False}, "needs low_cpu_mem_usage: leave it out"),
+    ],
+)
+def test_what_is_given_beside_a_good_folder_is_what_is_wrong(copy, given, message):
+    with pytest.raises(ValueError, match=message):
+        RFLAVPipeline.from_pretrained(copy, **given)
+
+
 def test_weights_in_another_file_are_named(copy):
     path = copy / "transformer" / "diffusion_pytorch_model.safetensors"
     path.rename(path.with_name("diffusion_pytorch_model.fp16.safetensors"))
@@ -424,3 +439,14 @@ def test_a_weight_that_diverged_in_training_is_told_from_strong_guidance():
 def test_compiled_is_true_or_false(pipeline, compiled):
     with pytest.raises(ValueError, match=f"compiled must be True or False, not {compiled!r}"):
         pipeline.stream(compiled=compiled)
+
+
+def test_classes_without_names_are_asked_for_by_number(pipeline):
+    nameless = RFLAVPipeline(**pipeline.components)
+    with pytest.raises(
+        ValueError, match="unknown class 'rain'; this model's classes have no names: .* 0 to 4$"
+    ):
+        nameless.label_numbers("rain")
+    with pytest.raises(ValueError, match=r"label 5 is out of range: this model has classes 0\.\.4$"):
+        nameless.label_numbers(5)
+    assert nameless.label_numbers(4).tolist() == [4]

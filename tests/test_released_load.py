@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderTiny
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from rflav_lib import released
@@ -187,3 +188,21 @@ def test_a_place_that_is_none_is_named(tmp_path):
 def test_the_model_itself_is_the_one_that_the_vectors_come_from(folder):
     ours, theirs = released.load(folder, vae=tiny_vae()).transformer, reference_model(num_classes=9)
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+def test_a_repository_out_of_reach_is_named(monkeypatch):
+    def unreachable(*_place, **_settings):
+        raise LocalEntryNotFoundError("Cannot find an appropriate cached snapshot folder")
+
+    monkeypatch.setattr(released, "snapshot_download", unreachable)
+    with pytest.raises(ValueError, match=r"^owner/model: no such folder.*out of reach: Cannot find"):
+        released.load("owner/model", vae=tiny_vae())
+
+
+def test_an_image_vae_out_of_reach_is_no_folder_without_a_file(monkeypatch):
+    def unreachable(*_place, **_settings):
+        raise LocalEntryNotFoundError("offline")
+
+    monkeypatch.setattr("diffusers.configuration_utils.hf_hub_download", unreachable)
+    with pytest.raises(ValueError, match="owner/vae: no image VAE here: no such folder.*it is out of reach"):
+        load_vae("owner/vae")

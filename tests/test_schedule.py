@@ -1,6 +1,7 @@
 """Times of the rolling window: as recorded from the released code, and as the paper's Eq. 6-8 say."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -237,3 +238,20 @@ def test_in_transition_the_times_are_those_of_transition():
     w, _ = torch.rand(64, generator=same), torch.bernoulli(torch.ones(64, 1), generator=same)
     _, towards_rolling = torch.rand(2, 64, generator=same)
     assert torch.equal(t, schedule.transition(w, towards_rolling).clamp(1e-6, 1 - 1e-6)) and not rolls.any()
+
+
+@pytest.mark.parametrize(
+    ("w", "message"),
+    [
+        (torch.tensor([0, 1]), r"not torch.int64 \(2,\)"),
+        (torch.tensor(0.5), r"not torch.float32 \(\)"),
+        (torch.zeros(2, 2), r"not torch.float32 \(2, 2\)"),
+        (0.5, "not 0.5"),
+        (torch.tensor([3.0]), r"must lie in \[0, 1\], not \[3.0\]"),
+        (torch.tensor([math.nan]), r"must lie in \[0, 1\], not \[nan\]"),
+    ],
+)
+def test_a_place_between_two_shifts_that_is_none_is_refused(w, message):
+    for times in (RollingSchedule(4).rolling, RollingSchedule(4).prerolling):
+        with pytest.raises(ValueError, match=message):
+            times(w)

@@ -132,3 +132,16 @@ def test_a_vocoder_of_numpys_numbers_is_saved(tmp_path):
     vocoder.save_pretrained(tmp_path)
     config = GriffinLim.from_pretrained(tmp_path).config
     assert (config.n_mels, config.f_max, config.iterations, config.momentum) == (32, 7000, 4, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"win_length": 160}, "win_length must be above hop_length, got 160 and 160"),
+        ({"win_length": 100}, "win_length must be above hop_length, got 100 and 160"),
+        ({"n_fft": 401, "win_length": 400, "hop_length": 161}, "n_fft must be even to find phases, not 401"),
+    ],
+)
+def test_settings_from_which_no_phases_can_be_found_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        GriffinLim(n_mels=16, **wrong)

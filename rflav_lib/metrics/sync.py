@@ -16,7 +16,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -24,11 +24,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
+from rflav_lib.arguments import finite_number
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
 from rflav_lib.metrics.intervals import middle
 
 Array = NDArray[np.float64]
+Beat = Literal["peaks", "rests"]
+Over = Literal["motion", "music"]
 Score = Callable[[Array, Array], float]
 
 ONSET_RATE = 100  # values a second of an onset curve
@@ -38,6 +41,7 @@ BASS_HZ = 250.0
 DYNAMIC_RANGE = math.log(1e4)  # 80 dB: what is softer than this below the loudest counts as silence
 SHIFTS = 40
 TEMPO_RANGE = (70.0, 150.0)  # beats a minute; a factor of two would leave the octave open
+BPM_RANGE = (20.0, 1000.0)  # of a tempo that is told; onset curves have 100 values a second
 BEAT_SIGMA = 0.05  # s: 3 frames at the 60 fps of AIST++, as both papers have it; half a frame at 10 fps
 TIGHTNESS = 100.0  # how much a beat tracker prefers an even beat to a strong onset, as in librosa
 
@@ -51,12 +55,14 @@ class AgainstChance:
         chance: mean score with the sound shifted in a circle.
         excess: score - chance.
         z: excess in standard deviations of the shifted scores; NaN where all shifts score the same.
+        spread: the standard deviation of the shifted scores.
     """
 
     score: float
     chance: float
     excess: float
     z: float
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -126,13 +132,15 @@ def onset_times(waveform: NDArray[np.float32], sample_rate: int) -> Array:
     return _peaks(onset_curve(waveform, sample_rate), 0.2, ONSET_RATE // 20, ONSET_LAG) / ONSET_RATE
 
 
-def motion_times(
-    frames: NDArray[np.uint8], frame_rate: float, kind: Literal["peaks", "rests"] = "peaks"
-) -> Array:
+def motion_times(frames: NDArray[np.uint8], frame_rate: float, kind: Beat = "peaks") -> Array:
     """Times in s at which motion is fastest ("peaks") or slowest ("rests"), read between frames by a parabola.
 
     Dancers are said to rest on the beat (AIST++); the figure of toy-dance is fastest on it.
+
+    Raises:
+        ValueError: another kind.
     """
+    _check_choice(kind, "kind", Beat)
     curve = motion_curve(frames)
     return _peaks(curve if kind == "peaks" else -curve, 0.1, 1, 0.0) / frame_rate
 
@@ -168,11 +176,12 @@ def against_chance(
     All NaN where sounds or sights are missing: there is nothing to be in time with.
     """
     if not len(sounds) or not len(sights):
-        return AgainstChance(math.nan, math.nan, math.nan, math.nan)
+        return AgainstChance(*[math.nan] * 5)
     by = duration * np.arange(1, shifts + 1) / (shifts + 1)
     shifted = np.array([score(np.sort((sounds + each) % duration), sights) for each in by])
     value, chance, spread = score(sounds, sights), float(shifted.mean()), float(shifted.std(ddof=1))
-    return AgainstChance(value, chance, value - chance, (value - chance) / spread if spread > 0 else math.nan)
+    z = (value - chance) / spread if spread > 0 else math.nan
+    return AgainstChance(value, chance, value - chance, z, spread)
 
 
 def av_align(clip: Clip) -> AgainstChance:
@@ -189,8 +198,8 @@ def av_align(clip: Clip) -> AgainstChance:
 
 def beat_alignment(
     clip: Clip,
-    over: Literal["motion", "music"] = "motion",
-    kind: Literal["peaks", "rests"] = "rests",
+    over: Over = "motion",
+    kind: Beat = "rests",
     bpm: float | None = None,
 ) -> AgainstChance:
     """How near beats of motion and music are: mean of exp(-d^2 / (2 sigma^2)), against chance; sigma is `BEAT_SIGMA`.
@@ -200,7 +209,11 @@ def beat_alignment(
         over: the mean is over beats of the "motion" (AIST++), or of the "music" (Bailando); d is to the nearest other.
         kind: what a beat of the motion is: "rests" as both papers have it, or "peaks".
         bpm: the tempo where it is known (AIST's file names tell); else it is estimated.
+
+    Raises:
+        ValueError: another word for `over` or `kind`, or a tempo that is none.
     """
+    _check_choice(over, "over", Over)
     beats = beat_times(clip.waveform, clip.sample_rate, bpm)
     moves = motion_times(clip.frames, clip.frame_rate, kind)
 
@@ -236,7 +249,13 @@ def tempo(waveform: NDArray[np.float32], sample_rate: int) -> float:
 
 
 def beat_times(waveform: NDArray[np.float32], sample_rate: int, bpm: float | None = None) -> Array:
-    """Beats in s, by dynamic programming (Ellis 2007): strong onsets at an even distance. Empty in silence."""
+    """Beats in s, by dynamic programming (Ellis 2007): strong onsets at an even distance. Empty in silence.
+
+    Raises:
+        ValueError: a `bpm` that is no number from 20 to 1000, or sound that is too short to tell its own.
+    """
+    if bpm is not None and not BPM_RANGE[0] <= finite_number(bpm, "bpm") <= BPM_RANGE[1]:
+        raise ValueError(f"bpm must lie between {BPM_RANGE[0]:g} and {BPM_RANGE[1]:g}, not {bpm!r}")
     curve = onset_curve(waveform, sample_rate, bass=True)
     bpm = tempo(waveform, sample_rate) if bpm is None else bpm
     if not np.ptp(curve) or not math.isfinite(bpm):
@@ -252,7 +271,8 @@ def beat_times(waveform: NDArray[np.float32], sample_rate: int, bpm: float | Non
         best = int(np.argmax(gain))
         if gain[best] > 0:
             total[i], previous[i] = local[i] + gain[best], i - reach[best]
-    last = len(total) - round(period) + int(np.argmax(total[-round(period) :]))
+    ending = min(round(period), len(total))  # the last beat lies in the last period
+    last = len(total) - ending + int(np.argmax(total[-ending:]))
     beats = [last]
     while previous[beats[-1]] >= 0:
         beats.append(int(previous[beats[-1]]))
@@ -269,8 +289,14 @@ def over_clips(scores: Sequence[AgainstChance]) -> OverClips:
     if not counted:
         raise ValueError(f"none of {len(scores)} clips has both an onset and a motion to compare")
     excess = np.array([score.excess for score in counted])
-    spread = np.array([score.excess / score.z if score.z else math.nan for score in counted])
+    spread = np.array([score.spread for score in counted])
     drawn = np.random.default_rng(0).choice(excess, (1000, len(excess))).mean(axis=1)
-    error = math.sqrt(np.nansum(spread**2)) / len(counted)
+    error = math.sqrt(np.sum(spread**2)) / len(counted)
     z = float(excess.mean() / error) if error > 0 else math.nan
     return OverClips(float(excess.mean()), *middle(drawn), z, len(counted), len(scores) - len(counted))
+
+
+def _check_choice(value: object, name: str, kind: object) -> None:
+    """Raise a ValueError unless this is one of the words of a `Literal`."""
+    if value not in get_args(kind):
+        raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}")

@@ -8,6 +8,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +61,14 @@ class Study:
     pairs: tuple[Pair, ...]
     seed: int
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """A short name that changes with anything that is compared, so that two studies are never added up."""
-        content = "\n".join([*self.names, str(self.seed), *(pair.name for pair in self.pairs)])
+        """A short name that changes with anything that is compared, so that two studies are never added up.
+
+        The files are read once, when it is first asked for; where they lie does not count.
+        """
+        pairs = [text for pair in self.pairs for text in (pair.name, *map(_content, pair.files))]
+        content = "\n".join([*self.names, str(self.seed), *pairs])
         return hashlib.sha256(content.encode()).hexdigest()[:10]
 
     def trials(self, rater: str) -> list[Trial]:
@@ -100,7 +105,7 @@ def make_study(
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: too few videos, or equal names.
+        ValueError: too few videos, equal names, or two videos of a folder that differ in their endings alone.
     """
     folders = Path(first), Path(second)
     names = names or (folders[0].name, folders[1].name)
@@ -127,7 +132,20 @@ def _videos(folder: Path) -> dict[str, Path]:
         raise FileNotFoundError(f"{folder}: no such folder")
     # hidden files are half written ones
     shown = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    return {path.stem: path for path in shown if path.suffix.lower() in VIDEOS}
+    found: dict[str, Path] = {}
+    for path in (path for path in shown if path.suffix.lower() in VIDEOS):
+        if other := found.get(path.stem):
+            raise ValueError(f"{folder}: {other.name} and {path.name} have the same name: keep one of them")
+        found[path.stem] = path
+    return found
+
+
+def _content(path: Path) -> str:
+    """A checksum of what a file holds; the same word for all that are not there."""
+    if not path.is_file():
+        return "no file"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Answers:

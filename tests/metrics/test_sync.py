@@ -9,6 +9,7 @@ import pytest
 from rflav_lib.data.toy import make_clip
 from rflav_lib.media import Clip
 from rflav_lib.metrics.sync import (
+    AgainstChance,
     against_chance,
     av_align,
     beat_alignment,
@@ -153,3 +154,33 @@ def test_what_cannot_be_measured_is_refused():
         onset_times(np.zeros(22050, np.float32), 22050 + 1)
     with pytest.raises(ValueError, match="at least 2 s"):
         tempo(np.zeros(16000, np.float32), 16000)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"over": "sound"}, "over must be one of motion, music, not 'sound'"),
+        ({"kind": "rest"}, "kind must be one of peaks, rests, not 'rest'"),
+        ({"bpm": 0}, "bpm must lie between 20 and 1000, not 0"),
+        ({"bpm": -3}, "bpm must lie between"),
+        ({"bpm": 1e5}, "bpm must lie between"),
+        ({"bpm": math.nan}, "bpm must be a finite number"),
+        ({"bpm": "90"}, "bpm must be a finite number"),
+    ],
+)
+def test_settings_of_beats_that_are_none_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        beat_alignment(clicks_and_flashes(IRREGULAR), **wrong)
+
+
+@pytest.mark.parametrize("bpm", [20, 1000])
+def test_the_slowest_and_the_fastest_tempo_have_beats(bpm):
+    clip = clicks_and_flashes((0.3, 0.9), length=1.5)
+    beats = beat_times(clip.waveform, 16000, bpm)
+    assert len(beats) and beats.min() >= 0 and beats.max() <= 1.52
+
+
+def test_a_clip_that_is_exactly_at_chance_has_its_spread_too():
+    """Two clips with spreads of 0.1 and excesses of 0 and 0.2: the mean's error by chance is 0.1 / sqrt(2)."""
+    scores = [AgainstChance(0.5 + e, 0.5, e, e / 0.1, 0.1) for e in (0.0, 0.2)]
+    assert over_clips(scores).z == pytest.approx(2**0.5)

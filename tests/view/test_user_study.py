@@ -287,3 +287,27 @@ def test_mistakes_are_said_and_store_nothing(page):
     says(page, kind="answer", number=7, plays=[1, 1], **EITHER)  # an old view
     assert not page.answers.path.exists()
     assert repr(page) == "StudyPage(3 pairs, 2 questions, trial)"
+
+
+def test_a_study_of_other_files_of_the_same_names_is_another(tmp_path):
+    for folder in ("ours", "theirs"):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b"):
+            (tmp_path / folder / f"{name}.mp4").write_bytes(f"{folder} {name}".encode())
+
+    def study():
+        return make_study(tmp_path / "ours", tmp_path / "theirs", pairs=2)
+
+    before, answers = study(), Answers(tmp_path / "answers.csv")
+    assert before.key == study().key
+    assert answers.append(before, before.trials("Ada")[0], "Ada", EITHER)
+    (tmp_path / "ours" / "b.mp4").write_bytes(b"ours B")
+    assert study().key != before.key and not answers.answered(study(), "Ada")
+
+
+def test_videos_of_a_folder_that_differ_in_their_endings_alone_are_refused(tmp_path):
+    for file in ("ours/0.mp4", "ours/0.webm", "theirs/0.mp4"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    with pytest.raises(ValueError, match=r"ours: 0\.mp4 and 0\.webm have the same name: keep one"):
+        make_study(tmp_path / "ours", tmp_path / "theirs", pairs=1)
