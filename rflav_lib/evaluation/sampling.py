@@ -15,7 +15,7 @@ from rflav_lib.evaluation.sources import Source, Window
 from rflav_lib.image_codec import encode_frames
 from rflav_lib.media import Clip
 from rflav_lib.pipeline import RFLAVPipeline
-from rflav_lib.provenance import fingerprint
+from rflav_lib.provenance import fingerprint, settings_of
 
 
 class RowSampler:
@@ -78,11 +78,12 @@ class RowSampler:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What a table tells of the model: fingerprint, window, fusion, N, number of weights."""
+        """What a table tells of the model: fingerprint, settings of its parts, window, fusion, N, number of weights."""
         transformer = self.pipeline.transformer
         window = transformer.config.window
         return {
             "weights": fingerprint(self.pipeline),
+            "settings": settings_of(self.pipeline),
             "window": window,
             "fusion": transformer.config.fusion,
             "steps_per_frame": self.row.steps // window,
@@ -99,6 +100,7 @@ class RowSampler:
         row = self.row
         return {
             "weights": self.facts["weights"],
+            "settings": self.facts["settings"],
             "steps": row.steps,
             "task": row.task,
             "guidance": row.guidance,
@@ -135,6 +137,7 @@ class RowSampler:
         """All that decides what `coded` makes of these windows."""
         return {
             "weights": self.facts["weights"],
+            "settings": self.facts["settings"],
             "windows": [windows[number].as_list() for number in numbers],
         }
 
