@@ -159,7 +159,7 @@ def curves(report: Mapping[str, Any], figure: Figure | SubFigure | None = None) 
     figure = figure or plt.figure(figsize=(9.5, 8.0), layout="constrained")
     axes = figure.subplots(len(PANELS), len(groups), sharex=True, sharey="row", squeeze=False)
     for column, (group, members) in zip(axes.T, groups.items(), strict=True):
-        looks = dict.fromkeys(runs, ("0.8", "-", 0.8))
+        looks: dict[str, tuple[str, Any, float]] = dict.fromkeys(runs, ("0.8", "-", 0.8))
         looks |= {name: (colour, line, 1.6) for name, (colour, line) in zip(members, MARKS, strict=False)}
         looks["paper"] = ("black", "-", 2.2)
         if report.get("real"):
