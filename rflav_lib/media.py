@@ -192,7 +192,7 @@ class Clip:
         Raises:
             MediaError: another ending, a size that is odd after scaling, a sample rate that AAC does not have, or a
                 file that cannot be written.
-            ValueError: a scale, an interpolation or a crf that there is not.
+            ValueError: a scale, an interpolation, a crf or a codec of sound that there is not.
         """
         path, (_, h, w, _) = Path(path), self.frames.shape
         if path.suffix.lower() != ".mp4":
@@ -200,10 +200,12 @@ class Clip:
         scale, crf = whole_number(scale, "scale"), whole_number(crf, "crf", least=0, most=51)
         if interpolation not in get_args(Interpolation):
             raise ValueError(f"interpolation must be one of {get_args(Interpolation)}, got {interpolation!r}")
-        if self.sample_rate not in AAC_RATES:
+        if sound_codec not in get_args(SoundCodec):
+            raise ValueError(f"sound_codec must be one of {get_args(SoundCodec)}, got {sound_codec!r}")
+        if sound_codec == "aac" and self.sample_rate not in AAC_RATES:
             raise MediaError(
                 f"{path}: AAC has no {self.sample_rate} samples a second: resample the sound to one of "
-                f"{', '.join(map(str, AAC_RATES))}, or write it with to_wav"
+                f"{', '.join(map(str, AAC_RATES))}, or write it as flac or with to_wav"
             )
         if h * scale % 2 or w * scale % 2:
             raise MediaError(

@@ -5,7 +5,7 @@ import numbers
 from typing import Any
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
-"""Samples a second that an mp4 file's sound may have."""
+"""Samples a second that sound in AAC may have."""
 
 
 def whole_number(value: Any, name: str, least: int = 1, most: float = math.inf) -> int:

@@ -477,6 +477,20 @@ def short_clip(frame_rate=10, sample_rate=16000):
 
 
 @pytest.mark.parametrize("rate", [44099, 192000, 4000])
+def test_flac_has_the_rates_that_aac_lacks(tmp_path, rate):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, rate).astype(np.float32)
+    clip = Clip(np.zeros((10, 16, 16, 3), np.uint8), noise, 10, rate)
+    read = Clip.read(clip.save(tmp_path / "clip.mp4", sound_codec="flac"), 10, rate)
+    np.testing.assert_allclose(read.waveform, noise, atol=2**-15)
+
+
+def test_a_codec_of_sound_that_there_is_not_is_named(tmp_path):
+    clip = Clip(np.zeros((10, 16, 16, 3), np.uint8), np.zeros(16000, np.float32), 10, 16000)
+    with pytest.raises(ValueError, match="sound_codec must be one of .*got 'mp3'"):
+        clip.save(tmp_path / "clip.mp4", sound_codec="mp3")
+
+
+@pytest.mark.parametrize("rate", [44099, 192000, 4000])
 def test_a_sample_rate_that_aac_does_not_have_is_named_with_those_it_has(tmp_path, rate):
     with pytest.raises(MediaError, match=rf"AAC has no {rate} samples a second.* 48000, 44100, .*to_wav"):
         short_clip(sample_rate=rate).save(tmp_path / "clip.mp4")
