@@ -28,8 +28,8 @@ MAY_LACK = ("memory", "warm_frames")  # of format 1: what they stand for came wi
 
 def check_keys(state: Any) -> None:
     """Raise a ValueError for what is no state, or lacks something; warn of one of an older format."""
-    known = isinstance(state, dict) and state.get("format") in SINCE
-    if not known:
+    formats = list(SINCE)  # a state from a file may hold anything, and not all can be looked up in a dict
+    if not (isinstance(state, dict) and state.get("format") in formats):
         raise ValueError("this is no state of a stream; take it from ClipStream.state_dict()")
     kept = [key for since, keys in SINCE.items() if since <= state["format"] for key in keys]
     check_missing(state, kept, "stream")

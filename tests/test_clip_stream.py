@@ -299,8 +299,9 @@ def test_a_state_of_another_model_is_refused(pipeline):
     next(running)
     with pytest.raises(ValueError, match="it is of another model"):
         stream_of(pipeline).load_state_dict(running.state_dict())
-    with pytest.raises(ValueError, match="no state of a stream"):
-        stream_of(pipeline).load_state_dict({})
+    for nothing in ({}, {"format": [3]}, {"format": 4}):
+        with pytest.raises(ValueError, match="no state of a stream"):
+            stream_of(pipeline).load_state_dict(nothing)
 
 
 def test_bf16_makes_nearly_the_same_clip(pipeline):
