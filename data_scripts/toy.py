@@ -19,7 +19,6 @@ from data_scripts.check import check_command
 from data_scripts.command import Options, SubCommand, add_workers, run
 from data_scripts.parallel import each
 from data_scripts.published import FetchError
-from rflav_lib.arguments import LARGEST_SEED, whole_number
 from rflav_lib.av_files import MediaError
 from rflav_lib.av_probe import probe
 from rflav_lib.data.seeds import kept_for
@@ -27,6 +26,7 @@ from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.data.toy_scenes.canvas import FRAME_RATE
 from rflav_lib.files import read_json, write_json
 from rflav_lib.locks import held
+from rflav_lib.numbers_given import LARGEST_SEED, whole_number
 
 EVENTS = "events.json"
 CRF = 8  # H.264 quality at which the trackers see what they see in memory; at 16 one drop in a hundred blurs

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from rflav_lib.arguments import whole_number
 from rflav_lib.diverged import check_made
 from rflav_lib.image_codec import ImageVAE
 from rflav_lib.media import Clip
 from rflav_lib.memory import Memory
+from rflav_lib.numbers_given import whole_number
 from rflav_lib.provenance import fingerprint, settings_of
 from rflav_lib.sampler import Guidance, RollingSampler, check_guidance
 from rflav_lib.stream_state import (
@@ -61,9 +61,8 @@ class ClipStream:
     ) -> None:
         chunk_frames = whole_number(chunk_frames, "chunk_frames")
         warm_frames = whole_number(warm_frames, "warm_frames", least=0)
-        self._lock = (
-            threading.RLock()
-        )  # of all that moves the stream; a signal's handler may ask for its state
+        # of all that moves the stream; re-entrant, as a signal's handler may ask for its state
+        self._lock = threading.RLock()
         self._pipeline, self._sampler, self._chunk_frames = pipeline, sampler, chunk_frames
         self._vae = vae or pipeline.vae
         self._dtype = str(self._vae.dtype).removeprefix("torch.")

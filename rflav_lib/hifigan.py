@@ -10,8 +10,8 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from rflav_lib.arguments import whole_number
 from rflav_lib.mel import check_log_mel
+from rflav_lib.numbers_given import whole_number
 from rflav_lib.stream_state import check_missing
 from rflav_lib.undo import all_or_nothing
 

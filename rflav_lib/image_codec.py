@@ -63,9 +63,8 @@ def _described(place: str | Path) -> tuple[str, Mapping[str, Any]]:
             config = AutoencoderKL.load_config(place)
         except OSError as error:
             reason = str(error).splitlines()[0]
-            if isinstance(
-                error.__context__, LocalEntryNotFoundError
-            ):  # which diffusers tells as a missing file
+            # which diffusers tells as a missing file
+            if isinstance(error.__context__, LocalEntryNotFoundError):
                 reason = "no such folder, and as a repository of the model hub it is out of reach"
             raise ValueError(f"{place}: no image VAE here: {reason}") from error
         kind = config.get("_class_name", "AutoencoderKL")

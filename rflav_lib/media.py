@@ -16,7 +16,8 @@ from rflav_lib.av_pictures import pictures
 from rflav_lib.av_probe import MediaInfo, frame_window, probe, require_both
 from rflav_lib.av_sound import Channel, sound
 from rflav_lib.files import whole
-from rflav_lib.media_checks import AAC_RATES, checked_rates, finite_number, whole_number
+from rflav_lib.media_checks import AAC_RATES, checked_rates
+from rflav_lib.numbers_given import finite_number, whole_number
 
 __all__ = ["Clip", "MediaError", "MediaInfo", "probe"]
 

@@ -22,7 +22,8 @@ from diffusers.configuration_utils import register_to_config
 from einops import rearrange
 from torch import Tensor
 
-from rflav_lib.arguments import as_whole, check_real, plain_numbers
+from rflav_lib.arguments import plain_numbers
+from rflav_lib.numbers_given import as_whole, check_real
 
 MEL_FLOOR = 1e-5  # smallest mel magnitude that is told apart from silence
 MEL_CEILING = 200.0  # the mel magnitude that maps to +1

@@ -20,7 +20,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from rflav_lib.arguments import whole_number
+from rflav_lib.numbers_given import whole_number
 from rflav_lib.transfer import to_device
 
 

@@ -8,15 +8,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from rflav_lib.arguments import (
-    Label,
-    check_dtype,
-    check_flag,
-    check_generators,
-    class_numbers,
-    finite_number,
-    whole_number,
-)
+from rflav_lib.arguments import Label, check_dtype, check_flag, check_generators, class_numbers
 from rflav_lib.clip_stream import CHUNK_FRAMES, ClipStream
 from rflav_lib.components import Vocoder, check_fit, name_list
 from rflav_lib.conditions import Sound, Video, given_sounds, given_videos
@@ -25,6 +17,7 @@ from rflav_lib.engine import FastSampler
 from rflav_lib.image_codec import ImageVAE, decode_latents, encode_frames, reduction
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
+from rflav_lib.numbers_given import finite_number, whole_number
 from rflav_lib.pipeline_folder import StrictPipeline
 from rflav_lib.sampler import Generators, Guidance, RollingSampler, draw_noise
 from rflav_lib.schedule import RollingSchedule

@@ -21,9 +21,9 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from rflav_lib.arguments import finite_number, whole_number
 from rflav_lib.flow import VelocityModel, expand_time, interpolate
 from rflav_lib.memory import Memory, MemoryLayout
+from rflav_lib.numbers_given import finite_number, whole_number
 from rflav_lib.sampler_inputs import check_given, check_windows, checked_labels, layout_of
 from rflav_lib.schedule import RollingSchedule, check_steps
 from rflav_lib.transfer import to_device

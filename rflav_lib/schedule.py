@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rflav_lib.arguments import finite_number, whole_number
+from rflav_lib.numbers_given import finite_number, whole_number
 
 TIME_MARGIN = 1e-6  # training keeps off the ends, where the logit of the weight is infinite
 

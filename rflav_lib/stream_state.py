@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rflav_lib.arguments import whole_number
 from rflav_lib.memory import Memory
+from rflav_lib.numbers_given import whole_number
 from rflav_lib.warn import warn
 
 FORMAT = 3

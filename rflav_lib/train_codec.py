@@ -34,12 +34,12 @@ from einops import rearrange
 from torch import Tensor
 from tqdm.auto import tqdm, trange
 
-from rflav_lib.arguments import LARGEST_SEED, finite_number, whole_number
 from rflav_lib.data.seeds import CODEC_SEED, kept_for
 from rflav_lib.data.toy import CLASSES, make_clip
 from rflav_lib.files import refuse_other, whole_folder
 from rflav_lib.image_codec import ImageVAE, decode_latents, encode_frames, load_vae
 from rflav_lib.locks import only_writer
+from rflav_lib.numbers_given import LARGEST_SEED, finite_number, whole_number
 from rflav_lib.precision import multiplies_bf16
 from rflav_lib.tensor_files import safetensors_errors
 from rflav_lib.weight_files import WEIGHTS  # by this file a folder is known as a codec's

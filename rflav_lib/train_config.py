@@ -7,10 +7,10 @@ from reprlib import repr as short
 from typing import Any
 
 from rflav_lib import ROOT
-from rflav_lib.arguments import LARGEST_SEED
 from rflav_lib.data.seeds import kept_for
 from rflav_lib.data.toy import CLASSES
 from rflav_lib.fusion import FUSIONS
+from rflav_lib.numbers_given import LARGEST_SEED
 from rflav_lib.precision import AUTO, PRECISIONS
 from rflav_lib.schedule import RollingSchedule
 from rflav_lib.yaml_config import YamlConfig

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rflav_lib.arguments import check_flag, finite_number, whole_number
+from rflav_lib.arguments import check_flag
 from rflav_lib.fusion import FUSIONS
+from rflav_lib.numbers_given import finite_number, whole_number
 
 SIZES = (
     "latent_size", "in_channels", "patch_size", "hidden_size", "depth", "num_heads", "window", "mel_frames", "n_mels",

@@ -13,8 +13,9 @@ from diffusers import ConfigMixin, ModelMixin  # noqa: F401 - diffusers finds Mo
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from rflav_lib.arguments import check_real, plain_numbers, whole_number
+from rflav_lib.arguments import plain_numbers
 from rflav_lib.mel import Float32Module, MelCodec, check_log_mel, check_stft_settings, mel_filter_bank
+from rflav_lib.numbers_given import check_real, whole_number
 from rflav_lib.phase_search import FrameTransform, find_phases, uneven_phases
 from rflav_lib.vocoder_stream import GriffinLimStream
 

@@ -74,9 +74,8 @@ class GriffinLimStream:
     @property
     def owed(self) -> int:
         """Samples of the frames that were pushed which have not been handed out: what `flush` would give."""
-        ahead = (
-            0 if self._past is None else self._hop // 2
-        )  # each block hands out half a hop more than is its own
+        # each block hands out half a hop more than is its own
+        ahead = 0 if self._past is None else self._hop // 2
         return self._waiting.shape[-1] * self._hop - ahead
 
     def state_dict(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def test_metrics_are_timed_and_written(tmp_path, capsys, monkeypatch):
         ("--clips", "1", "--clips must be at least 2, or 0"),
         ("--batch", "0", "--batch must be at least 1, not 0"),
         ("--threads", "0", "--threads must be at least 1, not 0"),
-        ("--device", "foo", "--device must be cpu or cuda, not foo"),
+        ("--device", "foo", "argument --device: invalid choice: 'foo'"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(option, value, message, capsys):

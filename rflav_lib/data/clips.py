@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from rflav_lib.arguments import whole_number
 from rflav_lib.av_probe import MediaInfo
 from rflav_lib.data.clip_index import Found, opened_index
 from rflav_lib.image_codec import letterbox, to_uint8
 from rflav_lib.media import Clip
+from rflav_lib.numbers_given import whole_number
 
 FULL_SIZE_FRAMES = 10  # frames held at the size of the file at once: 62 MB at 1920x1080
 NO_CLASS = -1  # what a DataLoader collates where there are no classes

@@ -140,9 +140,8 @@ def _bank(run: Run) -> str:
 
 def _with_interval(found: dict[str, Any], key: str, form: str) -> str:
     text = f"{found[key]:{form}}"
-    if found["low"] is None or math.isnan(
-        found["low"]
-    ):  # as JSON has it, or fresh: no resamples were asked for
+    # as JSON has it, or fresh: no resamples were asked for
+    if found["low"] is None or math.isnan(found["low"]):
         return text
     plain = form.lstrip("+")
     return f"{text} ({found['low']:{plain}} to {found['high']:{plain}})"

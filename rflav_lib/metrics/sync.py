@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
-from rflav_lib.arguments import finite_number
 from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
 from rflav_lib.metrics.intervals import middle
+from rflav_lib.numbers_given import finite_number
 
 Array = NDArray[np.float64]
 Beat = Literal["peaks", "rests"]

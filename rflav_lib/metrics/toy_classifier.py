@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rflav_lib import ROOT
-from rflav_lib.arguments import whole_number
 from rflav_lib.data.seeds import UNSEEN_SEED, kept_for
 from rflav_lib.data.toy import CLASSES, ToyClip, make_clip
 from rflav_lib.files import refuse_other, whole_folder
@@ -34,6 +33,7 @@ from rflav_lib.media import Clip
 from rflav_lib.mel import MelCodec
 from rflav_lib.metrics import weights
 from rflav_lib.metrics.features import FeatureNetwork, check_frames, check_sound
+from rflav_lib.numbers_given import whole_number
 from rflav_lib.provenance import provenance
 from rflav_lib.tensor_files import safetensors_errors
 

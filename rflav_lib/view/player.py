@@ -28,9 +28,10 @@ import traitlets
 from PIL import Image
 
 from rflav_lib import ROOT
-from rflav_lib.arguments import LARGEST_SEED, Label, whole_number
+from rflav_lib.arguments import Label
 from rflav_lib.clip_stream import ClipStream
 from rflav_lib.media import Clip
+from rflav_lib.numbers_given import LARGEST_SEED, whole_number
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.sampler import check_guidance
 from rflav_lib.schedule import check_steps

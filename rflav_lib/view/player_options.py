@@ -4,8 +4,9 @@ import difflib
 import inspect
 from typing import Any
 
-from rflav_lib.arguments import Label, check_dtype, check_flag, finite_number, whole_number
+from rflav_lib.arguments import Label, check_dtype, check_flag
 from rflav_lib.compiling import check_compiler
+from rflav_lib.numbers_given import finite_number, whole_number
 from rflav_lib.pipeline import RFLAVPipeline
 from rflav_lib.sampler import Guidance, check_guidance
 

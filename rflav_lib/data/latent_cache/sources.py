@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rflav_lib.arguments import LARGEST_SEED, whole_number
 from rflav_lib.av_sound import sound
 from rflav_lib.data.clips import FULL_SIZE_FRAMES, ClipFolder
 from rflav_lib.data.latent_cache.index import CachedClip
 from rflav_lib.data.toy import CLASSES, check_world, draw_label, make_clip
 from rflav_lib.media import Clip
+from rflav_lib.numbers_given import LARGEST_SEED, whole_number
 
 
 class ClipSource(Protocol):

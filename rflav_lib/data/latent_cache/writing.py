@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from tqdm.auto import tqdm
 
-from rflav_lib.arguments import whole_number
 from rflav_lib.data.latent_cache.encoding import ClipEncoder, codec_facts
 from rflav_lib.data.latent_cache.index import CacheIndex
 from rflav_lib.files import whole
 from rflav_lib.locks import held
+from rflav_lib.numbers_given import whole_number
 
 SHARD_FRAMES = 1024  # 13 MB at 256 pixels and 256 mel bins; what an interruption loses at most
 LETTERBOX = "whole picture, bicubic with antialias, black around"
