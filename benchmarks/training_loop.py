@@ -11,7 +11,7 @@ from rflav_lib.peak_memory import working_bytes
 from rflav_lib.train_batches import BatchSource, Samples
 from rflav_lib.train_config import TrainConfig
 from rflav_lib.train_plan import loss_of
-from rflav_lib.train_run import BETAS, MODEL_KEYS, fast_attention, make_accelerator, prepared_for_speed
+from rflav_lib.train_run import MODEL_KEYS, fast_attention, make_accelerator, prepared_for_speed
 from rflav_lib.transformer import RFLAVTransformer
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -88,7 +88,7 @@ class Loop:
             self.optimizer = torch.optim.AdamW(
                 model.parameters(),
                 config.learning_rate,
-                betas=BETAS,
+                betas=(config.adam_beta1, config.adam_beta2),
                 weight_decay=config.weight_decay,
                 foreach=False,
             )

@@ -40,7 +40,6 @@ from rflav_lib.transformer import RFLAVTransformer
 from rflav_lib.vocoder import GriffinLim
 
 NEGLIGIBLE_WEIGHT = 1e-12  # far below float32's rounding of a loss
-BETAS = (TrainConfig.adam_beta1, TrainConfig.adam_beta2)  # of runs whose config does not say otherwise
 
 MODEL_KEYS = (
     "patch_size", "hidden_size", "depth", "num_heads", "mlp_ratio", "window", "n_mels", "class_dropout",
